@@ -1,0 +1,19 @@
+"""Environments and datasets: each suite is a module or package of this folder, found by its name."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import cast
+
+from envs._suite import Suite
+
+
+def suites() -> list[str]:
+    """Names of all suites, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def load_suite(name: str) -> Suite:
+    """The suite of this name; imports no simulator."""
+    return cast(Suite, importlib.import_module(f"envs.{name}"))

@@ -1,0 +1,128 @@
+"""What a suite offers to the benchmark: tasks as data, datasets, and a pool of environments.
+
+A suite is a module ``envs/<suite>.py`` or package ``envs/<suite>/`` with the functions of `Suite`. Importing it must not
+import a simulator, so that a plan can be made without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+Identity = dict[str, Any]
+"""What a dataset is, as JSON: ``source`` ("official" or "generated") and whatever else tells it from every other."""
+
+Progress = Callable[[str, int, int], None]
+"""Called as ``progress(what, done, total)``."""
+
+
+class SuiteError(Exception):
+    """A fault of data or environment that the user can mend; its text is one sentence that says how."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: its name and the facts that belong to the suite rather than to a method.
+
+    ``observation`` is the shape of one observation, ``action_size`` A, ``chunk_length`` H, ``horizon`` the step limit of
+    an episode, ``pessimism`` rho. ``sparse`` turns every reward into -1 (not solved) or 0. ``success_timing`` says which
+    state a step's success describes ("pre": the one before the step).
+    """
+
+    name: str
+    domain: str
+    observation: tuple[int, ...]
+    action_size: int
+    chunk_length: int
+    discount: float
+    pessimism: float
+    sparse: bool
+    horizon: int
+    success_timing: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Transitions in recorded order, float32: row i's trajectory ends where ``terminals`` is 1.
+
+    ``observations``, ``next_observations`` (N, d); ``actions`` (N, A) in [-1, 1]; ``rewards``, ``masks`` (0 = do not
+    bootstrap: the task is solved), ``terminals`` (N,).
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    masks: np.ndarray
+    terminals: np.ndarray
+    next_observations: np.ndarray
+
+
+class Dataset(Protocol):
+    """A dataset in one or more shards of equal size; ``sha256`` identifies the bytes that were read."""
+
+    sha256: str
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, shard: int) -> Rows: ...
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What one slot did with a chunk: n <= h steps were executed, fewer only if the episode ended.
+
+    ``observations`` (n, d) float32 are the observations AFTER each step, ``rewards`` (n,) float32 as they are stored,
+    ``terminated`` and ``truncated`` (n,) bool. ``measures`` describes the whole episode when its last step is in here
+    (always with "success", "return" and "length"), else it is None.
+    """
+
+    observations: np.ndarray
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    measures: dict[str, float] | None
+
+
+class Pool(Protocol):
+    """Environments in numbered slots; every slot is independent of all others, to the last bit."""
+
+    def reset(self, seeds: Mapping[int, int]) -> dict[int, np.ndarray]:
+        """Start a new episode in each named slot; slot -> its initial-state seed (0 <= seed < 2**32)."""
+        ...
+
+    def step(self, chunks: Mapping[int, np.ndarray]) -> dict[int, Steps]:
+        """Execute slot -> actions (h, A) open loop; raises on a non-finite action or on a slot whose episode is over."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Suite(Protocol):
+    """The functions a suite module offers."""
+
+    def tasks(self) -> Mapping[str, Task]:
+        """Every task by its name, in the order of the tables."""
+        ...
+
+    def identity(self, task: Task, source: str, size: Mapping[str, Any]) -> Identity:
+        """What data this task would train on; needs none of them. ``size`` is the preset's ``[<suite>.data]`` table."""
+        ...
+
+    def prepare(self, identity: Identity, folder: Path, mirror: str | None, jobs: int, progress: Progress) -> None:
+        """Find, download or generate these data under ``folder``; resumes what an earlier call began."""
+        ...
+
+    def load(self, task: Task, identity: Identity, folder: Path) -> Dataset:
+        """The prepared data, checked and labelled for this task."""
+        ...
+
+    def pool(self, task: Task, slots: int, workers: int) -> Pool: ...
+
+    def versions(self) -> Mapping[str, str]:
+        """Versions of the packages that decide what the environments do."""
+        ...
+

@@ -1,0 +1,136 @@
+"""Transitions on the device: sequence sampling inside jit, appending in place.
+
+Two tables stand for one pool: the offline rows, shared by all seeds, and behind them a seed's own online rows. Nothing is
+copied at the switch from offline to online, and S seeds hold the offline data once. Each observation is stored once: a
+row names the row of its next observation, and what a trajectory ends in lies behind the last row.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from envs._suite import Rows, SuiteError
+from methods._contract import Batch
+
+Array = jax.Array
+
+
+class Table(NamedTuple):
+    """C rows of transitions; ``observations`` (C + extra, d), of which ``ends`` extra ones are in use."""
+
+    observations: Array
+    next_row: Array
+    actions: Array
+    rewards: Array
+    masks: Array
+    terminals: Array
+    size: Array
+    ends: Array
+
+
+class Transition(NamedTuple):
+    """One environment step, as it is appended; scalars but for ``obs``, ``action`` and ``next_obs``."""
+
+    obs: Array
+    action: Array
+    reward: Array
+    mask: Array
+    terminal: Array
+    next_obs: Array
+
+
+def offline_table(rows: Rows) -> Table:
+    """A full table. Raises SuiteError where a row's next observation is not the following row of its trajectory."""
+    count = len(rows.rewards)
+    ends = rows.terminals > 0
+    ends[-1] = True
+    inside = np.flatnonzero(~ends)
+    if not np.array_equal(rows.next_observations[inside], rows.observations[inside + 1]):
+        raise SuiteError("the dataset's next observations are not its following rows; fetch or generate it again")
+    next_row = np.arange(1, count + 1, dtype=np.int32)
+    next_row[ends] = count + np.arange(ends.sum(), dtype=np.int32)
+    return Table(
+        jnp.asarray(np.concatenate([rows.observations, rows.next_observations[ends]]), jnp.float32),
+        jnp.asarray(next_row),
+        *(jnp.asarray(each, jnp.float32) for each in (rows.actions, rows.rewards, rows.masks, rows.terminals)),
+        size=jnp.asarray(count, jnp.int32),
+        ends=jnp.asarray(int(ends.sum()), jnp.int32),
+    )
+
+
+def empty_table(capacity: int, observation: tuple[int, ...], action_size: int) -> Table:
+    """Room for ``capacity`` appended rows, each of which may end a trajectory."""
+    return Table(
+        jnp.zeros((2 * capacity + 1, *observation)),
+        jnp.zeros((capacity,), jnp.int32),
+        jnp.zeros((capacity, action_size)),
+        jnp.zeros((capacity,)),
+        jnp.zeros((capacity,)),
+        jnp.zeros((capacity,)),
+        size=jnp.zeros((), jnp.int32),
+        ends=jnp.zeros((), jnp.int32),
+    )
+
+
+def append(table: Table, step: Transition) -> Table:
+    """The table with one more row. The next observation goes where the next row will lie, or behind all rows."""
+    row, capacity = table.size, table.actions.shape[0]
+    ended = step.terminal > 0
+    next_row = jnp.where(ended, capacity + 1 + table.ends, row + 1).astype(jnp.int32)
+    return Table(
+        table.observations.at[row].set(step.obs).at[next_row].set(step.next_obs),
+        table.next_row.at[row].set(next_row),
+        table.actions.at[row].set(step.action),
+        table.rewards.at[row].set(step.reward),
+        table.masks.at[row].set(step.mask),
+        table.terminals.at[row].set(step.terminal),
+        size=row + 1,
+        ends=table.ends + ended.astype(jnp.int32),
+    )
+
+
+def sample(offline: Table, online: Table, key: Array, batch_size: int, chunk_length: int, discount: float) -> Batch:
+    """``batch_size`` sequences, each start uniform over all rows that have H - 1 rows behind them.
+
+    Li & Levine 2026 (arXiv 2601.14234), released code: rewards add up to the trajectory's end, also past a success; a
+    chunk's actions are taken as stored, even from the next trajectory; ``valid`` is 0 where a trajectory ends before the
+    last offset. The discounts are rounded once from float64, the sum of at most H small rewards is float32.
+    """
+    total = offline.size + online.size
+    start = jax.random.randint(key, (batch_size,), 0, total - chunk_length + 1)
+    return sequences(offline, online, start, chunk_length, discount)
+
+
+def sequences(offline: Table, online: Table, start: Array, chunk_length: int, discount: float) -> Batch:
+    """The chunks that begin at the given rows (B,) of the pool."""
+    rows = start[:, None] + jnp.arange(chunk_length)  # (B, H)
+
+    def at(name: str, rows: Array) -> Array:
+        first, second = getattr(offline, name), getattr(online, name)
+        here = rows < offline.size
+        mine = first[jnp.where(here, rows, 0)]
+        theirs = second[jnp.where(here, 0, rows - offline.size)]
+        return jnp.where(here.reshape(here.shape + (1,) * (mine.ndim - here.ndim)), mine, theirs)
+
+    def next_observation(row: Array) -> Array:
+        here = (row < offline.size)[:, None]
+        mine = offline.observations[offline.next_row[jnp.where(row < offline.size, row, 0)]]
+        theirs = online.observations[online.next_row[jnp.where(row < offline.size, 0, row - offline.size)]]
+        return jnp.where(here, mine, theirs)
+
+    ended = jax.lax.cummax(at("terminals", rows), axis=1)
+    inside = jnp.concatenate([jnp.ones_like(ended[:, :1]), 1.0 - ended[:, :-1]], axis=1)  # V_k, (B, H)
+    powers = jnp.asarray(np.float64(discount) ** np.arange(chunk_length), jnp.float32)
+    last = start + inside.sum(axis=1).astype(jnp.int32) - 1
+    return Batch(
+        obs=at("observations", start),
+        chunk=at("actions", rows).reshape(start.shape[0], -1),
+        reward=jnp.sum(powers * at("rewards", rows) * inside, axis=1),
+        mask=jnp.min(jnp.where(inside > 0, at("masks", rows), 1.0), axis=1),
+        valid=inside[:, -1],
+        next_obs=next_observation(last),
+    )

@@ -1,0 +1,59 @@
+"""Methods: every file of this folder without a leading underscore is one, named by its stem. Nothing is registered."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from methods._contract import Method
+
+FOLDER = Path(__file__).parent
+
+
+class UnavailableMethod(Exception):
+    """A method file that can't be used; the text says why."""
+
+
+def names() -> list[str]:
+    """Stems of all method files, importable or not, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules([str(FOLDER)]) if not module.name.startswith("_"))
+
+
+def load(name: str) -> type[Method]:
+    """The method class of ``methods/<name>.py``; raises UnavailableMethod with the reason."""
+    from methods._contract import Method
+
+    try:
+        module = importlib.import_module(f"methods.{name}")
+    except (ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError) as error:
+        raise UnavailableMethod(f"methods/{name}.py cannot be imported: {type(error).__name__}: {error}") from error
+    if not (FOLDER / f"{name}.toml").is_file():
+        raise UnavailableMethod(f"methods/{name}.py has no methods/{name}.toml beside it")
+    return _only_method(module, Method, name)
+
+
+def _only_method(module: ModuleType, parent: type[Method], name: str) -> type[Method]:
+    found = [
+        each
+        for each in vars(module).values()
+        if isinstance(each, type) and issubclass(each, parent) and each.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise UnavailableMethod(f"methods/{name}.py defines {len(found)} methods; it must define one")
+    return found[0]
+
+
+def available() -> tuple[dict[str, type[Method]], dict[str, str]]:
+    """Methods by name, and for each file that can't be used the reason."""
+    usable: dict[str, type[Method]] = {}
+    reasons: dict[str, str] = {}
+    for name in names():
+        try:
+            usable[name] = load(name)
+        except UnavailableMethod as error:
+            reasons[name] = str(error)
+    return usable, reasons

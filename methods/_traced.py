@@ -1,0 +1,49 @@
+"""Frozen values whose floats are traced: one compiled program serves every value of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+constant = jax.lax.stop_gradient
+"""The same numbers, without a gradient: sg[.] in the papers."""
+
+
+class Traced:
+    """Parent of frozen dataclasses: a field annotated ``float`` is a traced leaf, every other field is static.
+
+    A float becomes a float32 scalar once, when the value is built, so that it is strongly typed wherever it goes and a
+    second value of it never compiles again.
+    """
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        jax.tree_util.register_pytree_node(cls, _flatten, lambda static, leaves: _unflatten(cls, static, leaves))
+
+    def __post_init__(self) -> None:
+        for name in traced_names(type(self)):
+            value = getattr(self, name)
+            if isinstance(value, int | float):
+                object.__setattr__(self, name, np.float32(value))
+
+
+def traced_names(cls: type) -> tuple[str, ...]:
+    """Names of the fields of a dataclass that are traced."""
+    return tuple(field.name for field in dataclasses.fields(cls) if field.type in (float, "float"))
+
+
+def _flatten(value: Any) -> tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]:
+    traced = traced_names(type(value))
+    static = tuple((f.name, getattr(value, f.name)) for f in dataclasses.fields(value) if f.name not in traced)
+    return tuple(getattr(value, name) for name in traced), static
+
+
+def _unflatten(cls: type, static: tuple[tuple[str, Any], ...], leaves: tuple[Any, ...]) -> Any:
+    # Not through __init__: inside a transformation the leaves are tracers or placeholders, not numbers to convert.
+    value = object.__new__(cls)
+    for name, leaf in (*static, *zip(traced_names(cls), leaves, strict=True)):
+        object.__setattr__(value, name, leaf)
+    return value

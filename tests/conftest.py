@@ -1,0 +1,34 @@
+"""Options, and what all tests share: one CPU thread per program, no skips where everything must be there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+GOLDEN = Path(__file__).parent / "data" / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--golden", type=Path, default=GOLDEN, metavar="DIR", help="folder of golden vectors to check")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "golden_file" in metafunc.fixturenames:
+        folder: Path = metafunc.config.getoption("--golden")
+        files = sorted(folder.glob("*.npz"))
+        if not files:
+            raise pytest.UsageError(f"no .npz file in {folder}; give --golden a folder of golden vectors")
+        metafunc.parametrize("golden_file", files, ids=[file.stem for file in files])
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") == "true":
+        report.outcome = "failed"
+        report.longrepr = f"skipped where nothing may be missing: {report.longrepr}"

@@ -32,6 +32,9 @@ class Table(NamedTuple):
     ends: Array
 
 
+ROW_FIELDS = ("next_row", "actions", "rewards", "masks", "terminals")
+
+
 class Transition(NamedTuple):
     """One environment step, as it is appended; scalars but for ``obs``, ``action`` and ``next_obs``."""
 
@@ -90,6 +93,39 @@ def append(table: Table, step: Transition) -> Table:
         table.terminals.at[row].set(step.terminal),
         size=row + 1,
         ends=table.ends + ended.astype(jnp.int32),
+    )
+
+
+def interrupt(table: Table) -> Table:
+    """The last row ends its trajectory after all: an episode that could not be taken up again."""
+    row = table.size - 1
+    next_row = table.actions.shape[0] + 1 + table.ends
+    final = table.observations[table.next_row[row]]
+    return table._replace(
+        observations=table.observations.at[next_row].set(final),
+        next_row=table.next_row.at[row].set(next_row),
+        terminals=table.terminals.at[row].set(1.0),
+        ends=table.ends + 1,
+    )
+
+
+def filled(table: Table) -> dict[str, np.ndarray]:
+    """What one seed's appended rows hold, without the room behind them: for a checkpoint."""
+    size, ends, behind = int(table.size), int(table.ends), table.actions.shape[0] + 1
+    rows = {name: np.asarray(getattr(table, name))[:size] for name in ROW_FIELDS}
+    observations = np.asarray(table.observations)
+    return rows | {"observations": observations[: size + 1], "finals": observations[behind : behind + ends]}
+
+
+def refilled(table: Table, rows: dict[str, np.ndarray]) -> Table:
+    """An empty table with the rows of `filled` in it."""
+    size, ends, behind = len(rows["actions"]), len(rows["finals"]), table.actions.shape[0] + 1
+    observations = table.observations.at[: size + 1].set(rows["observations"])
+    return table._replace(
+        **{name: getattr(table, name).at[:size].set(rows[name]) for name in ROW_FIELDS},
+        observations=observations.at[behind : behind + ends].set(rows["finals"]),
+        size=jnp.asarray(size, jnp.int32),
+        ends=jnp.asarray(ends, jnp.int32),
     )
 
 

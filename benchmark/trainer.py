@@ -214,12 +214,15 @@ def train_offline(
     return over_seeds(seed, vectorised)(state, online)
 
 
-@partial(jax.jit, static_argnames=("start_training", "vectorised"), donate_argnames=("state", "online"))
+@partial(
+    jax.jit, static_argnames=("start_training", "vectorised"), donate_argnames=("state", "online", "metrics")
+)
 def train_online(
     agent: Agent,
     state: State,
     offline: Table,
     online: Table,
+    metrics: Losses,
     block: Transition,
     present: Array,
     start_training: int,
@@ -228,23 +231,20 @@ def train_online(
     """Append a chunk's transitions (S, H, ...) one by one, an update after each from ``start_training`` on.
 
     No action is chosen inside an open-loop chunk, so this is what a loop of one step at a time would do. ``present``
-    (S, H) marks the steps that were taken; metrics (S,) are those of the last update, 0 where there was none.
+    (S, H) marks the steps that were taken; ``metrics`` (S,) are replaced by those of the last update.
     """
 
-    def seed(state: State, online: Table, block: Transition, present: Array) -> tuple[State, Table, Losses]:
-        shapes = jax.eval_shape(partial(_sampled_update, agent), state, offline, online)[1]
-        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        carried = (state, online, nothing)
-
+    def seed(state: State, online: Table, metrics: Losses, block: Transition, present: Array) -> Any:
         def taken(carry: tuple[State, Table, Losses], step: Transition) -> tuple[State, Table, Losses]:
             state, online, metrics = carry
             online = append(online, step)
             state = state._replace(iteration=state.iteration + 1)
             state, metrics = jax.lax.cond(
                 state.iteration >= start_training,
-                lambda state: _sampled_update(agent, state, offline, online),
-                lambda state: (state, metrics),
+                lambda state, _: _sampled_update(agent, state, offline, online),
+                lambda state, metrics: (state, metrics),
                 state,
+                metrics,
             )
             return state, online, metrics
 
@@ -252,9 +252,15 @@ def train_online(
             transition, here = inputs
             return jax.lax.cond(here, taken, lambda carry, _: carry, carry, transition), None
 
-        return jax.lax.scan(step, carried, (block, present))[0]
+        return jax.lax.scan(step, (state, online, metrics), (block, present))[0]
 
-    return over_seeds(seed, vectorised)(state, online, block, present)
+    return over_seeds(seed, vectorised)(state, online, metrics, block, present)
+
+
+def no_metrics(agent: Agent, state: State, offline: Table, online: Table) -> Losses:
+    """Zeros in the place of metrics, for `train_online` before its first update."""
+    shapes = jax.eval_shape(partial(train_offline, length=1, vectorised=True), agent, state, offline, online)[1]
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 @partial(jax.jit, static_argnames=("stream", "vectorised"))

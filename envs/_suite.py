@@ -125,4 +125,3 @@ class Suite(Protocol):
     def versions(self) -> Mapping[str, str]:
         """Versions of the packages that decide what the environments do."""
         ...
-

@@ -26,8 +26,8 @@ def relative(ours: Any, theirs: Any) -> float:
 
 def check_trees(ours: Any, theirs: Any, weights: Any = None) -> None:
     """Leaf by leaf, by norm; ``weights`` leaves entries out."""
-    weights = jax.tree.map(jnp.ones_like, theirs) if weights is None else weights
-    errors = jax.tree.map(lambda a, b, w: relative(a * w, b * w), ours, theirs, weights)
+    weights = jax.tree.map(lambda leaf: 1.0, theirs) if weights is None else weights
+    errors = jax.tree.map(lambda a, b, w: relative(np.asarray(a) * w, np.asarray(b) * w), ours, theirs, weights)
     worst = max(jax.tree_util.tree_leaves_with_path(errors), key=lambda item: item[1])
     assert worst[1] <= TOLERANCE, f"{jax.tree_util.keystr(worst[0])}: relative error {worst[1]:.2e}"
 
@@ -61,7 +61,7 @@ def check_update(golden: Golden, gradients: trainer.Trees) -> None:
     state = trainer.State(live, slow, moments, iteration, jnp.zeros(2), jnp.zeros(2))
     one = jax.jit(lambda agent, state, batch: trainer.update(agent, state, batch, golden.draw()))
     state, metrics = one(agent, state, golden.batch())
-    moved = jax.tree.map(lambda gradient: (jnp.abs(gradient) >= 1e-6).astype(jnp.float32), golden.trees("grads"))
+    moved = jax.tree.map(lambda gradient: np.abs(np.asarray(gradient)) >= 1e-6, golden.trees("grads"))
     check_trees(state.parameters, golden.trees("updated"), moved)
     check_trees(state.slow, golden.trees("updated", target=True))
     if "grad_norm" in golden.arrays:

@@ -1,0 +1,272 @@
+"""From words to cells: suite x methods x tasks x seeds, each with a key. Pure: needs no data, no tracker, no scheduler."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, get_type_hints
+
+import methods
+from benchmark.settings import (
+    Resolved,
+    Settings,
+    SettingsError,
+    backbone_name,
+    nearest,
+    parse_override,
+    preset_table,
+    read_toml,
+    resolve,
+    typed,
+)
+from envs import load_suite, suites
+from envs._suite import Task
+from methods._contract import Method, ValueRule
+from methods._values import RULES
+
+PROTOCOL = 1
+"""Results of different protocols are never compared; it is part of the key."""
+OWN = "own"
+"""The value rule asked for when every method keeps its own."""
+
+
+def canonical(configuration: Mapping[str, Any]) -> str:
+    """The one JSON text of a configuration: sorted keys, floats as repr."""
+    return json.dumps(configuration, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def key_of(configuration: Mapping[str, Any]) -> str:
+    """What a run is named by: a hash of its configuration alone."""
+    return hashlib.sha256(canonical(configuration).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: its configuration, and where each value came from."""
+
+    configuration: dict[str, Any]
+    provenance: dict[str, str]
+
+    @cached_property
+    def key(self) -> str:
+        return key_of(self.configuration)
+
+    @property
+    def seed(self) -> int:
+        return self.configuration["seed"]
+
+    @property
+    def method(self) -> str:
+        return self.configuration["method"]
+
+    @property
+    def task(self) -> str:
+        return self.configuration["task"]
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Cells that differ in their seed alone and run side by side."""
+
+    cells: tuple[Cell, ...]
+
+    @property
+    def first(self) -> Cell:
+        return self.cells[0]
+
+    @property
+    def name(self) -> str:
+        return key_of({**self.first.configuration, "seed": None})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a launch will do, in order."""
+
+    suite: str
+    preset: str
+    packs: tuple[Pack, ...]
+
+    @property
+    def cells(self) -> list[Cell]:
+        return [cell for pack in self.packs for cell in pack.cells]
+
+    @property
+    def name(self) -> str:
+        return hashlib.sha256("".join(sorted(cell.key for cell in self.cells)).encode()).hexdigest()[:12]
+
+    def identities(self) -> list[dict[str, Any]]:
+        """The distinct datasets, in order of first use."""
+        distinct = {canonical(pack.first.configuration["data"]): pack.first.configuration["data"] for pack in self.packs}
+        return list(distinct.values())
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked for, in words; None is the preset's choice."""
+
+    suite: str
+    preset: str
+    methods: str = "all"
+    tasks: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    seeds: str | None = None
+    overrides: tuple[str, ...] = ()
+    value: str = OWN
+    backbone: str = "reference"
+    data: str = "auto"
+
+
+def parse_seeds(text: str) -> list[int]:
+    """'0-3,7' -> [0, 1, 2, 3, 7]."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise SettingsError(f"--seeds {text!r} is not a list of seeds; write 0-7 or 0,2,5")
+        seeds.extend(range(int(first), int(last if dash else first) + 1))
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise SettingsError(f"--seeds {text!r} names no seed, or one twice; write 0-7 or 0,2,5")
+    return seeds
+
+
+def check_suite(name: str) -> None:
+    if name not in suites():
+        raise SettingsError(f"unknown suite {name!r}; it is one of {', '.join(suites())}{nearest(name, suites())}")
+
+
+def select_methods(text: str) -> dict[str, type[Method]]:
+    """'all' or a comma-separated list, as classes by name."""
+    if text == "all":
+        return methods.available()[0]
+    chosen: dict[str, type[Method]] = {}
+    for name in text.split(","):
+        if name not in methods.names():
+            raise SettingsError(f"unknown method {name!r}; see --help for the list{nearest(name, methods.names())}")
+        try:
+            chosen[name] = methods.load(name)
+        except methods.UnavailableMethod as error:
+            raise SettingsError(f"method {name!r} is unavailable: {error}") from error
+    return chosen
+
+
+def select_tasks(request: Request, known: Mapping[str, Task]) -> list[Task]:
+    """The tasks that the globs and domains of a request leave, in the suite's order."""
+    all_domains = {task.domain for task in known.values()}
+    for domain in request.domains:
+        if domain not in all_domains:
+            raise SettingsError(f"unknown domain {domain!r} of suite {request.suite!r}{nearest(domain, all_domains)}")
+    narrowed = request.tasks or request.domains
+    globs = request.tasks or (("*",) if narrowed else tuple(preset_table(request.suite, request.preset)["tasks"]))
+    for pattern in globs:
+        if not fnmatch.filter(known, pattern):
+            raise SettingsError(f"no task of suite {request.suite!r} matches {pattern!r}{nearest(pattern, known)}")
+    chosen = {name for pattern in globs for name in fnmatch.filter(known, pattern)}
+    tasks = [task for task in known.values() if task.name in chosen]
+    tasks = [task for task in tasks if not request.domains or task.domain in request.domains]
+    if not tasks:
+        raise SettingsError("no task is in both --tasks and --domains; widen one of them")
+    return tasks
+
+
+def split_overrides(texts: Sequence[str], chosen: Mapping[str, type[Method]]) -> dict[str, dict[str, Any]]:
+    """Overrides by owner: a method, 'run' (every method) or 'value' (the value rule)."""
+    split: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        owner, key, value = parse_override(text)
+        if owner not in ("run", "value") and owner not in chosen:
+            known = ["run", "value", *chosen]
+            raise SettingsError(f"--set {text!r}: {owner!r} is no method of this plan, nor run{nearest(owner, known)}")
+        split.setdefault(owner, {})[key] = value
+    return split
+
+
+def rule_settings(asked: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the value rule asked for: its data file, then the command line."""
+    if asked == OWN:
+        if overrides:
+            raise SettingsError("--set value.* needs --value; without it each method keeps its own rule")
+        return {}
+    if asked not in RULES:
+        known = [OWN, *RULES]
+        raise SettingsError(f"unknown value rule {asked!r}; it is one of {', '.join(known)}{nearest(asked, known)}")
+    types = {name: hint for name, hint in get_type_hints(RULES[asked]).items() if name not in ("averaged", "needs")}
+    values = dict(read_toml(methods.FOLDER / "_values.toml").get(asked, {}))
+    values.pop("source", None)
+    for key, value in overrides.items():
+        if key not in types:
+            raise SettingsError(f"value rule {asked!r} has no setting {key!r}{nearest(key, types)}")
+        values[key] = typed("command line", key, value, types[key])
+    return values
+
+
+def value_rule(configuration: Mapping[str, Any], method: Method) -> ValueRule:
+    """The rule that a cell's critic learns by."""
+    if configuration["value"] == OWN:
+        return method.value
+    return RULES[configuration["value"]](**configuration["value_settings"])
+
+
+def build_method(cls: type[Method], configuration: Mapping[str, Any]) -> Method:
+    """The method with a cell's hyperparameters."""
+    return cls(**configuration["hyperparameters"])
+
+
+def as_settings(values: Mapping[str, Any]) -> Settings:
+    """Settings of a configuration read back from JSON."""
+    hints = get_type_hints(Settings)
+    return Settings(**{name: typed("record", name, values[name], hints[name]) for name in hints})
+
+
+def data_size(request: Request) -> dict[str, Any]:
+    """The preset's [data] table with the source that was asked for."""
+    if request.data not in ("official", "generated", "auto"):
+        known = ["official", "generated", "auto"]
+        raise SettingsError(f"unknown data {request.data!r}; it is one of {', '.join(known)}{nearest(request.data, known)}")
+    table = dict(preset_table(request.suite, request.preset)["data"])
+    return table if request.data == "auto" else table | {"source": request.data}
+
+
+def make(request: Request) -> Plan:
+    """The plan of a request. Raises SettingsError (or the suite's SuiteError) with one sentence."""
+    check_suite(request.suite)
+    preset = preset_table(request.suite, request.preset)
+    suite = load_suite(request.suite)
+    chosen = select_methods(request.methods)
+    tasks = select_tasks(request, suite.tasks())
+    seeds = parse_seeds(request.seeds) if request.seeds is not None else list(range(preset["seeds"]))
+    overrides = split_overrides(request.overrides, chosen)
+    value_settings = rule_settings(request.value, overrides.get("value", {}))
+    size = data_size(request)
+    source = size.pop("source")
+
+    packs = []
+    for name, cls in chosen.items():
+        backbone_name(request.backbone, cls)
+        mine = overrides.get("run", {}) | overrides.get(name, {})
+        for task in tasks:
+            resolved = resolve(cls, name, task, request.suite, request.preset, mine)
+            common = {
+                "protocol": PROTOCOL,
+                "suite": request.suite,
+                "task": task.name,
+                "domain": task.domain,
+                "method": name,
+                "preset": request.preset,
+                "backbone": request.backbone,
+                "value": request.value,
+                "value_settings": value_settings,
+                "data": suite.identity(task, source, size),
+            }
+            packs.append(_pack(common, resolved, seeds))
+    return Plan(request.suite, request.preset, tuple(packs))
+
+
+def _pack(common: dict[str, Any], resolved: Resolved, seeds: Sequence[int]) -> Pack:
+    values = {"settings": resolved.settings, "hyperparameters": resolved.hyperparameters}
+    plain = json.loads(json.dumps(values))
+    return Pack(tuple(Cell({**common, **plain, "seed": seed}, resolved.provenance) for seed in seeds))

@@ -1,0 +1,174 @@
+"""A run folder as the tracker sees it: what is to be sent, and the note of what was sent before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+TAG_LENGTH = 8000  # MLflow's limit
+CONFIG_TAGS = ("suite", "task", "domain", "method", "seed", "preset", "backbone", "value", "protocol")
+ATTEMPT_TAGS = ("pack", "git_commit", "git_dirty", "dataset_sha256", "host", "gpu", "slurm_job", "lock_hash")
+
+
+class FolderError(Exception):
+    """A run folder that cannot be read; the text is one sentence that says how to mend it."""
+
+
+class Point(NamedTuple):
+    """One value of one metric, in the order of MLflow's own arguments; ``time`` in ms since the epoch."""
+
+    name: str
+    value: float
+    time: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What one store has of a run: ``sha256`` is of the first ``offset`` bytes of its metrics."""
+
+    run: str
+    offset: int = 0
+    sha256: str = ""
+    status: str = ""
+    attempt: int = 0
+    artifacts: bool = False
+
+
+class Spool:
+    """One run folder, read when it is made; a half-written last line is left for later."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.key = folder.name
+        with _legible(folder):
+            self.config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+            self.attempts = _lines(_whole(folder / "attempts.jsonl"))
+            self.tags = self._tags()
+            parts = ("settings", "hyperparameters", "data")
+            self.params = {
+                f"{part}.{name}": _text(value) for part in parts for name, value in self.config[part].items()
+            }
+        self.pushed = _stored(folder)
+
+    @property
+    def started(self) -> dict[str, Any]:
+        """The line that the newest attempt began with."""
+        return next((event for event in reversed(self.attempts) if "start" in event), {})
+
+    @property
+    def attempt(self) -> int:
+        return self.started.get("attempt", 0)
+
+    @property
+    def begun(self) -> int | None:
+        return next((event["start"] for event in self.attempts if "start" in event), None)
+
+    @property
+    def ended(self) -> int | None:
+        return next((event["end"] for event in reversed(self.attempts) if "end" in event), None)
+
+    @cached_property
+    def status(self) -> str:
+        """In MLflow's words."""
+        if (self.folder / "done.json").exists():
+            return "FINISHED"
+        if (self.folder / "failed.json").exists():
+            return "FAILED"
+        return "KILLED" if self.attempts and self.attempts[-1].get("how") == "stopped" else "RUNNING"
+
+    @cached_property
+    def metrics(self) -> bytes:
+        """The complete lines of the metrics."""
+        return _whole(self.folder / "metrics.jsonl")
+
+    def settled(self, pushed: Pushed) -> bool:
+        """Whether the run has ended and all of it was sent."""
+        path = self.folder / "metrics.jsonl"
+        size = path.stat().st_size if path.exists() else 0
+        state = (pushed.status, pushed.attempt, pushed.offset)
+        return pushed.artifacts and self.status != "RUNNING" and state == (self.status, self.attempt, size)
+
+    def points(self, offset: int) -> list[Point]:
+        """The metrics after this byte; with the final measures, at the last step, if the run is done."""
+        with _legible(self.folder):
+            lines = _lines(self.metrics[offset:])
+            points = [Point(name, v, line["t"], line["step"]) for line in lines for name, v in line["m"].items()]
+            return points + self._finals() if self.status == "FINISHED" else points
+
+    def _finals(self) -> list[Point]:
+        last = (_lines(self.metrics) or [{"t": self.begun or 0, "step": 0}])[-1]
+        final: dict[str, Any] = json.loads((self.folder / "done.json").read_text())["final"]
+        numbers = {name: value for name, value in final.items() if isinstance(value, int | float)}
+        return [Point(f"final/{n}", v, last["t"], last["step"]) for n, v in numbers.items() if math.isfinite(v)]
+
+    def _tags(self) -> dict[str, str]:
+        """What identifies and describes the run; those of the attempt change when it is resumed."""
+        data: Mapping[str, Any] = self.config["data"]
+        seedless = {name: value for name, value in self.config.items() if name != "seed"}
+        canonical = json.dumps(seedless, sort_keys=True, separators=(",", ":"))
+        provenance = self.folder / "provenance.json"
+        tags = {name: self.config[name] for name in CONFIG_TAGS}
+        tags |= {name: self.started.get(name, "") for name in ATTEMPT_TAGS}
+        tags |= {
+            "bench.key": self.key,
+            "bench.plan": self.started.get("plan", ""),
+            "bench.provenance": provenance.read_text() if provenance.exists() else "",
+            "attempt": self.attempt,
+            "config_hash": sha256(canonical.encode())[:16],
+            "data_source": data["source"] + (f":{data['procedure']}/v{data['version']}" if "procedure" in data else ""),
+            "mujoco": self.started.get("versions", {}).get("mujoco", ""),
+        }
+        return {name: _text(value)[:TAG_LENGTH] for name, value in tags.items()}
+
+
+def note(folder: Path, uri: str, pushed: Pushed) -> None:
+    """Write down what this store has now."""
+    records = {name: asdict(record) for name, record in (_stored(folder) | {uri: pushed}).items()}
+    partial = folder / "mlflow.json.partial"
+    partial.write_text(json.dumps(records, indent=1))
+    os.replace(partial, folder / "mlflow.json")
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _stored(folder: Path) -> dict[str, Pushed]:
+    """The notes, by store; an unreadable one counts as none, since the run is also found by its key."""
+    try:
+        records = json.loads((folder / "mlflow.json").read_text())
+        return {uri: Pushed(**record) for uri, record in records.items()}
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
+
+
+def _whole(path: Path) -> bytes:
+    """The complete lines of a file that is still being written."""
+    data = path.read_bytes() if path.exists() else b""
+    return data[: data.rfind(b"\n") + 1]
+
+
+def _lines(data: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in data.splitlines()]
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+@contextmanager
+def _legible(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise FolderError(f"{folder} is not a readable run folder ({reason}): delete it and run it again.") from error

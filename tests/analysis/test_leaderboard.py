@@ -1,0 +1,283 @@
+"""The leaderboard from runs made up here: what is counted, what is a hole, what never shares a table."""
+
+from __future__ import annotations
+
+import csv
+import random
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterable
+from contextlib import closing
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from analysis.leaderboard import Arguments, main, markdown, show, tidy
+from analysis.tables import Table, tables
+
+ROOT = Path(__file__).parents[2]
+TAGS = {
+    **{"suite": "toy", "protocol": "1", "preset": "quick", "data_source": "official", "backbone": "reference"},
+    **{"value": "own", "mujoco": "3.3.7", "domain": "door", "task": "door-1", "seed": "0", "method": "walk"},
+    **{"git_commit": "0123456789abcdef", "git_dirty": "false"},
+}
+
+
+def run(
+    offline: float | None = None, online: float | None = None, status: str = "FINISHED", **more: Any
+) -> dict[str, Any]:
+    """One run; ``params`` and ``final`` add parameters and final measures, other arguments replace tags."""
+    final = {"offline_success": offline, "online_success": online} | more.pop("final", {})
+    params = {"settings.episodes": "50", "settings.offline_steps": "1000"} | more.pop("params", {})
+    key = more.pop("key", None)
+    started = more.pop("started", 1000)
+    tags = TAGS | more
+    tags["bench.key"] = key or "/".join([*tags.values(), *params.values()])
+    row = {f"tags.{name}": value for name, value in tags.items()} | {f"params.{n}": v for n, v in params.items()}
+    row |= {f"metrics.final/{name}": value for name, value in final.items() if value is not None}
+    return {"run_id": f"{row['tags.bench.key']}@{started}", "status": status, "started": started, **row}
+
+
+def frame(runs: Iterable[dict[str, Any]]) -> pl.DataFrame:
+    runs = list(runs)
+    columns = sorted({column for one in runs for column in one})
+    return pl.DataFrame({column: [one.get(column) for one in runs] for column in columns}, strict=False)
+
+
+def only(runs: Iterable[dict[str, Any]]) -> Table:
+    (table,) = tables(frame(runs))
+    return table
+
+
+def printed(found: list[Table], width: int) -> str:
+    text = StringIO()
+    show(found, Console(file=text, width=width, highlight=False))
+    return text.getvalue()
+
+
+def test_mean_over_tasks_of_the_mean_over_seeds() -> None:
+    table = only(
+        [
+            *(run(0.0, 0.2, seed=str(s), task="door-1") for s in range(2)),
+            *(run(1.0, 0.8, seed=str(s), task="door-2") for s in range(6)),
+        ]
+    )
+    assert table.scores["walk", "door", "offline"].mean == pytest.approx(0.5)
+    assert table.scores["walk", "door", "online"].mean == pytest.approx(0.5)
+    assert table.scores["walk", "door", "offline"].seeds == 8
+
+
+def test_domains_count_alike_in_the_mean() -> None:
+    runs = [run(1.0, seed="0", task=f"door-{task}") for task in range(4)] + [run(0.0, domain="maze", task="maze-1")]
+    table = only(runs)
+    assert table.overall["walk", "offline"].mean == 0.5
+    assert table.phases == ["offline"]
+
+
+@pytest.mark.parametrize("status", ["FAILED", "RUNNING", "KILLED"])
+def test_a_run_that_did_not_finish_is_a_hole(status: str) -> None:
+    whole = [run(0.5, 0.5, seed=str(s)) for s in range(3)]
+    broken = [run(0.9, 0.9, method="run", seed="0"), run(0.9, 0.9, method="run", seed="1")]
+    table = only([*whole, *broken, run(0.1, 0.1, status, method="run", seed="2")])
+    cell = table.scores["run", "door", "online"]
+    assert (cell.mean, cell.seeds, cell.expected) == (pytest.approx(0.9), 2, 3)
+    assert "90 [90,90] -> 90 [90,90] (2/3)" in markdown([table])
+    assert "50 [50,50] -> 50 [50,50] |" in markdown([table])
+
+
+def test_only_failed_runs_and_no_runs_at_all() -> None:
+    runs = [run(0.5, 0.5, seed="0"), run(0.5, 0.5, seed="0", domain="maze", task="maze-1")]
+    table = only([*runs, run(None, None, "FAILED", method="run")])
+    for domain in ("door", "maze"):
+        cell = table.scores["run", domain, "online"]
+        assert (cell.mean, cell.interval, cell.seeds, cell.expected) == (None, None, 0, 1)
+    assert "| run | - (0/1) | - (0/1) | - (0/2) |" in markdown([table])
+    assert "1 failed" in table.notes[0]
+
+
+def test_finished_without_a_final_measure_is_a_hole() -> None:
+    table = only([run(0.5, 0.5), run(0.5, None, method="run")])
+    assert "| run | 50 [-] -> - (1/1 -> 0/1) |" in markdown([table])
+
+
+def test_a_group_where_nothing_finished() -> None:
+    assert "| walk | - (0/1) |" in markdown([only([run(None, None, "RUNNING")])])
+
+
+def test_one_seed_has_no_interval() -> None:
+    cell = only([run(0.5, 0.75)]).scores["walk", "door", "online"]
+    assert (cell.mean, cell.interval) == (0.75, None)
+    assert "| walk | 50 [-] -> 75 [-] |" in markdown([only([run(0.5, 0.75)])])
+
+
+def test_order_is_by_the_final_mean_then_name_and_incomplete_methods_last() -> None:
+    scores = {"b": 0.5, "a": 0.5, "best": 0.75}
+    runs = [
+        run(0.9, score, method=name, domain=domain, task=f"{domain}-1")
+        for name, score in scores.items()
+        for domain in ("door", "maze")
+    ]
+    runs.append(run(1.0, 1.0, method="only the easy one", domain="door", task="door-1"))
+    assert only(runs).rows == ["best", "a", "b", "only the easy one"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "other"),
+    [
+        *(("suite", "x"), ("protocol", "2"), ("preset", "full"), ("data_source", "generated:play/v1")),
+        *(("backbone", "paper"), ("value", "td"), ("mujoco", "3.2.1")),
+    ],
+)
+def test_groups_are_never_mixed(tag: str, other: str) -> None:
+    found = tables(frame([run(0.0, 0.0), run(1.0, 1.0, **{tag: other})]))
+    assert sorted(table.scores["walk", "door", "offline"].mean or 0.0 for table in found) == [0.0, 1.0]
+    titles = [line for line in markdown(found).splitlines() if line.startswith("## ")]
+    assert len(set(titles)) == 2
+
+
+def test_patch_releases_of_mujoco_share_a_table_and_are_named() -> None:
+    table = only([run(0.0), run(1.0, mujoco="3.3.1", seed="1")])
+    assert table.group["mujoco"] == "3.3"
+    assert any("3.3.1, 3.3.7" in note for note in table.notes)
+
+
+def test_configurations_of_one_method_are_separate_rows() -> None:
+    runs = [run(0.2, seed="0", params={"hyperparameters.alpha": a}) for a in ("0.3", "10")]
+    table = only([*runs, run(0.5, method="run")])
+    assert table.rows == ["run", "walk alpha=0.3", "walk alpha=10"]
+
+
+def test_hyperparameters_that_differ_by_task_are_one_row() -> None:
+    runs = [run(0.2, task=f"door-{a}", params={"hyperparameters.alpha": a}) for a in ("0.3", "10")]
+    assert only(runs).rows == ["walk"]
+
+
+def test_the_same_run_twice_counts_once() -> None:
+    runs = [run(0.1, key="k", started=1), run(0.3, key="k", started=3), run(0.2, key="k", started=2)]
+    cell = only(runs).scores["walk", "door", "offline"]
+    assert (cell.mean, cell.seeds, cell.expected) == (0.3, 1, 1)
+
+
+def test_other_measures_stand_in_their_own_table() -> None:
+    runs = [run(0.5, final={"presses": 2.0}, seed="0"), run(0.5, final={"presses": 3.0}, seed="1")]
+    table = only([*runs, run(0.5, method="run"), run(0.1, domain="maze", task="maze-1")])
+    assert table.measures == ["presses"]
+    text = markdown([table])
+    assert "| mean of final | presses |" in text
+    assert "| walk | 2.5 |" in text
+    assert "| run | - (0/2) |" in text
+
+
+def test_notes_show_every_setting() -> None:
+    mine = run(0.5, params={"settings.discount": "0.99", "settings.clip": "true", "data.episodes": "60"})
+    other = run(
+        0.5, method="run", params={"settings.discount": "0.995", "settings.clip": "true", "data.episodes": "60"}
+    )
+    notes = only([mine, other]).notes
+    assert "settings: data.episodes=60, clip=true, episodes=50, offline_steps=1000" in notes
+    assert "differs: discount: run 0.995, walk 0.99" in notes
+    assert any("code 0123456789" in note for note in notes)
+
+
+def many(methods: int = 3, domains: int = 4, seeds: int = 3) -> list[dict[str, Any]]:
+    generator = random.Random(0)
+    return [
+        run(generator.randint(0, 50) / 50, generator.randint(0, 50) / 50, **tags)
+        for m in range(methods)
+        for d in range(domains)
+        for t in range(2)
+        for s in range(seeds)
+        for tags in [{"method": f"method-{m}", "domain": f"domain-{d}-play", "task": f"{d}-{t}", "seed": str(s)}]
+    ]
+
+
+def test_the_order_of_the_runs_does_not_matter() -> None:
+    runs = many()
+    expected = tables(frame(runs))
+    random.Random(1).shuffle(runs)
+    again = tables(frame(runs))
+    assert markdown(again) == markdown(expected)
+    assert tidy(again) == tidy(expected)
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_nothing_is_cut_off_at_any_width(width: int) -> None:
+    table = only([*many(), run(0.5, 0.5, method="a-method-with-a-long-name", domain="domain-0-play", task="0-0")])
+    text = printed([table], width)
+    for line in markdown([table]).splitlines():
+        if line.startswith("| "):
+            for cell in line.strip("|").split("|"):
+                assert cell.strip(" -:") in text
+    assert "…" not in text
+    tabular = [line.rstrip() for line in text.splitlines() if "[" in line or "---" in line]
+    assert width < 80 or max(map(len, tabular)) <= width
+    blocks = text.count("method-0 ")
+    assert blocks == 1 if width == 200 else blocks > 1
+
+
+def test_the_tidy_file() -> None:
+    table = only([*many(1, 2), run(None, None, "FAILED", method="broken", domain="domain-0-play", task="0-0")])
+    lines = list(csv.DictReader(StringIO(tidy([table]))))
+    assert len(lines) == 2 * 3 * 2
+    assert {line["domain"] for line in lines} == {"domain-0-play", "domain-1-play", "mean"}
+    first = next(line for line in lines if line["method"] == "method-0")
+    assert float(first["lo"]) <= float(first["mean"]) <= float(first["hi"])
+    assert 0 <= float(first["mean"]) <= 1
+    broken = next(line for line in lines if line["method"] == "broken")
+    assert (broken["mean"], broken["lo"], broken["seeds"], broken["expected"]) == ("", "", "0", "6")
+
+
+def write(runs: list[dict[str, Any]], path: Path) -> None:
+    """A store with these runs: as much of MLflow's schema as is read."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("create table experiments (experiment_id integer, name text, lifecycle_stage text)")
+        db.execute("insert into experiments values (1, 'toy/v1', 'active')")
+        db.execute("create table runs (run_uuid, status, start_time, lifecycle_stage, experiment_id)")
+        db.execute("create table metrics (run_uuid, key, value, timestamp, step, is_nan)")
+        for table, columns in (("tags", ""), ("params", ""), ("latest_metrics", ", is_nan")):
+            db.execute(f"create table {table} (run_uuid, key, value{columns})")
+        for one in runs:
+            db.execute("insert into runs values (?, ?, ?, 'active', 1)", (one["run_id"], one["status"], one["started"]))
+            for name, value in one.items():
+                kind, _, key = name.partition(".")
+                if kind == "metrics":
+                    db.execute("insert into latest_metrics values (?, ?, ?, 0)", (one["run_id"], key, value))
+                elif key:
+                    db.execute(f"insert into {kind} values (?, ?, ?)", (one["run_id"], key, value))
+        db.commit()
+
+
+def command(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "analysis.leaderboard", *arguments]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_same_store_gives_the_same_bytes(tmp_path: Path) -> None:
+    runs = many()
+    write(runs, tmp_path / "mlflow.db")
+    (tmp_path / "other").mkdir()
+    write(runs[::-1], tmp_path / "other" / "mlflow.db")
+    first = command("--store", str(tmp_path))
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "\x1b" not in first.stdout
+    files = [(tmp_path / name).read_bytes() for name in ("leaderboard.md", "leaderboard.csv")]
+    again = command("--store", f"sqlite:///{tmp_path}/other/mlflow.db", "--out", str(tmp_path / "out"))
+    assert [(tmp_path / "out" / name).read_bytes() for name in ("leaderboard.md", "leaderboard.csv")] == files
+    assert [line for line in again.stdout.splitlines() if "wrote" not in line] == [
+        line for line in first.stdout.splitlines() if "wrote" not in line
+    ]
+
+
+def test_an_error_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(Arguments(str(tmp_path))) == 1
+    write([], tmp_path / "mlflow.db")
+    assert main(Arguments(str(tmp_path))) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert len(output.err.splitlines()) == 2
+    assert command("--stroe", "x").returncode == 2

@@ -1,0 +1,227 @@
+"""Generated data: determined by their identity alone, however they came about."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from envs._suite import Identity, SuiteError
+from envs.ogbench import _generate, identity, load, prepare
+from envs.ogbench._episodes import Recorder, _cube_inside
+from envs.ogbench._generate import folder_of, generate, generated_file
+from envs.ogbench._tasks import Domain, domains, tasks
+
+PUZZLE = dataclasses.replace(domains()["puzzle-3x3-play-sparse"], rows=40)
+IDENTITY: Identity = {**identity(PUZZLE.tasks[0], "generated", {"episodes": 2}), "name": "puzzle-3x3-play-v0"}
+
+
+def nothing(what: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+def fake_episode(domain: Domain, number: int) -> dict[str, np.ndarray]:
+    columns = {name: np.full((domain.rows, width), number, np.float32) for name, width in domain.columns.items()}
+    return {
+        "observations": np.full((domain.rows, domain.observation), number, np.float32),
+        "actions": np.zeros((domain.rows, domain.action_size), np.float32),
+        "terminals": np.arange(domain.rows) == domain.rows - 1,
+        **columns,
+        "button_states": np.zeros((domain.rows, 9), np.int64),
+    }
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with finished data whose episodes were not simulated."""
+
+    def record(domain: Domain, identity: Identity, parts: Path, missing: list, jobs: int):
+        for number, piece in enumerate(missing):
+            _generate._save(_generate._part(parts, piece), fake_episode(domain, number))
+            yield
+
+    monkeypatch.setattr(_generate, "_recorded", record)
+    generate(PUZZLE, IDENTITY, tmp_path, 1, nothing)
+    return tmp_path
+
+
+def test_the_folder_names_the_identity_and_holds_files_and_manifest(finished: Path):
+    home = finished / "generated" / "puzzle-3x3-play-v0-play-v1-seed0-2"
+    assert folder_of(IDENTITY, finished) == home
+    npz = sorted(path.name for path in home.iterdir() if path.suffix == ".npz")
+    assert npz == ["puzzle-3x3-play-v0-val.npz", "puzzle-3x3-play-v0.npz"]
+    assert not list(home.glob("parts*"))
+    manifest = json.loads((home / "manifest.json").read_text())
+    assert manifest["identity"] == IDENTITY
+    assert manifest["rows"] == {"train": 80, "val": 40}
+    assert manifest["versions"]["mujoco"]
+    with np.load(home / npz[1]) as train:
+        np.testing.assert_array_equal(train["observations"][:, 0], np.repeat([0, 1], 40))
+
+
+def test_finished_data_are_not_made_again(finished: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_generate, "_recorded", None)
+    generate(PUZZLE, IDENTITY, finished, 1, nothing)
+
+
+def test_changed_or_missing_data_are_refused(finished: Path):
+    home = folder_of(IDENTITY, finished)
+    (file,) = generated_file(PUZZLE, IDENTITY, finished)
+    file.with_name(f"{file.name}.check.json").unlink()
+    other = home / "puzzle-3x3-play-v0-val.npz"
+    content = file.read_bytes()
+    file.write_bytes(other.read_bytes())
+    with pytest.raises(SuiteError, match=r"is not the file that was generated: delete .* and generate again"):
+        generated_file(PUZZLE, IDENTITY, finished)
+    file.unlink()
+    with pytest.raises(SuiteError, match="has gone"):
+        generated_file(PUZZLE, IDENTITY, finished)
+    file.write_bytes(content)
+    (home / "manifest.json").write_text(json.dumps({"identity": {**IDENTITY, "seed": 9}}))
+    with pytest.raises(SuiteError, match="describes other data"):
+        generated_file(PUZZLE, IDENTITY, finished)
+    (home / "manifest.json").unlink()
+    with pytest.raises(SuiteError, match="no finished data: prepare"):
+        generated_file(PUZZLE, IDENTITY, finished)
+
+
+def test_another_version_is_not_generated_by_this_one(tmp_path: Path):
+    with pytest.raises(SuiteError, match="generates data of version 1, not 0"):
+        generate(PUZZLE, {**IDENTITY, "version": 0}, tmp_path, 1, nothing)
+
+
+def test_episodes_of_another_physics_are_not_continued(finished: Path, monkeypatch: pytest.MonkeyPatch):
+    home = folder_of(IDENTITY, finished)
+    (home / "manifest.json").unlink()
+    old = home / "parts-mujoco-3.3.1"
+    old.mkdir()
+    _generate._save(_generate._part(old, ("train", 0)), fake_episode(PUZZLE, 7))
+    seen: list[tuple[int, int]] = []
+    for file in home.glob("*.npz*"):
+        file.unlink()
+    generate(PUZZLE, IDENTITY, finished, 1, lambda what, done, total: seen.append((done, total)))
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
+def test_a_full_disk_is_named(tmp_path: Path):
+    (tmp_path / f"a.npz.{os.getpid()}.part").symlink_to("/dev/full")
+    with pytest.raises(SuiteError, match=r"a\.npz could not be written \(No space left on device\)"):
+        _generate._save(tmp_path / "a.npz", fake_episode(PUZZLE, 0))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_the_cube_may_be():
+    def at(y: float, z: float) -> bool:
+        qpos = np.zeros((3, 25))
+        qpos[1, 15:17] = y, z
+        return _cube_inside(qpos)
+
+    assert at(0.28, 0.02)
+    assert not at(0.29, 0.02)
+    assert at(-0.31, 0.07)
+    assert not at(-0.31, 0.02)
+    assert at(-0.29, 0.02)
+
+
+@pytest.fixture(scope="module")
+def recorder() -> Recorder:
+    return Recorder(PUZZLE, "play", 0)
+
+
+def test_an_episode_depends_on_its_numbers_alone(recorder: Recorder):
+    first = recorder.episode("train", 0)
+    others = [recorder.episode("train", 1), recorder.episode("val", 0)]
+    again = recorder.episode("train", 0)
+    for name, values in first.items():
+        np.testing.assert_array_equal(again[name], values)
+    for other in others:
+        assert not np.array_equal(other["observations"], first["observations"])
+    dtypes = {name: values.dtype.name for name, values in first.items()}
+    assert dtypes == {
+        "observations": "float32",
+        "actions": "float32",
+        "terminals": "bool",
+        "qpos": "float32",
+        "qvel": "float32",
+        "button_states": "int64",
+    }
+    assert np.abs(first["actions"]).max() <= 1
+    np.testing.assert_array_equal(first["terminals"], np.arange(40) == 39)
+
+
+def test_states_are_those_before_the_action(recorder: Recorder):
+    columns = recorder.episode("train", 2)
+    np.testing.assert_allclose(columns["observations"][:, :6], columns["qpos"][:, :6], atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("procedure", ["play", "noisy"])
+@pytest.mark.parametrize("name", ["scene-play-sparse", "cube-triple-play"])
+def test_other_domains_and_procedures_record(name: str, procedure: str):
+    domain = dataclasses.replace(domains()[name], rows=120)
+    columns = Recorder(domain, procedure, 0).episode("train", 0)
+    assert columns["qpos"].shape == (120, domain.columns["qpos"])
+    assert columns["actions"].std(axis=0).min() > 0.05
+
+
+@pytest.mark.slow
+def test_any_number_of_processes_and_any_interruption_give_the_same_files(tmp_path: Path, recorder: Recorder):
+    generate(PUZZLE, IDENTITY, tmp_path / "two", 2, nothing)
+    (file,) = generated_file(PUZZLE, IDENTITY, tmp_path / "two")
+    with np.load(file) as train:
+        for number in range(2):
+            for name, values in recorder.episode("train", number).items():
+                np.testing.assert_array_equal(train[name][40 * number : 40 * (number + 1)], values)
+    script = tmp_path / "stopped.py"
+    script.write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "import test_ogbench_generate as t\n"
+        "if __name__ == '__main__':\n"
+        "    t.generate(t.PUZZLE, t.IDENTITY, Path(sys.argv[1]), 1, t.nothing)\n"
+    )
+    paths = os.pathsep.join([str(Path(__file__).parent), *(path for path in sys.path if path)])
+    command = [sys.executable, str(script), str(tmp_path / "one")]
+    home = folder_of(IDENTITY, tmp_path / "one")
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}) as stopped:
+        deadline = time.monotonic() + 120
+        while not list(home.glob("parts*/train-*.npz")):
+            assert time.monotonic() < deadline
+            assert stopped.poll() is None
+            time.sleep(0.05)
+        stopped.send_signal(signal.SIGKILL)
+    assert not (home / "manifest.json").exists()
+    seen: list[int] = []
+    generate(PUZZLE, IDENTITY, tmp_path / "one", 1, lambda what, done, total: seen.append(done))
+    assert seen[0] >= 1, "finished episodes are kept"
+    (resumed,) = generated_file(PUZZLE, IDENTITY, tmp_path / "one")
+    assert resumed.read_bytes() == file.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_full_episode_loads_here_and_through_the_package(tmp_path: Path):
+    import ogbench
+
+    task = tasks()["cube-double-play-singletask-task2-v0"]
+    data = identity(task, "generated", {"episodes": 1})
+    prepare(data, tmp_path, None, 1, nothing)
+    rows = load(task, data, tmp_path)[0]
+    assert rows.observations.shape == (1000, 37)
+    assert rows.terminals.sum() == rows.terminals[-1] == 1
+    file = folder_of(data, tmp_path) / "cube-double-play-v0.npz"
+    with pytest.warns(UserWarning, match="precision lowered"):  # of the package's own action space
+        made: Any = ogbench.make_env_and_datasets(task.name, dataset_path=str(file))
+    _, theirs, validation = made
+    assert len(validation["rewards"]) == 1000
+    for name in ("observations", "next_observations", "rewards", "masks", "terminals"):
+        np.testing.assert_array_equal(getattr(rows, name), theirs[name])
+    np.testing.assert_allclose(rows.actions, theirs["actions"], atol=1.1e-5)

@@ -94,6 +94,13 @@ def test_misuse_is_an_error_and_the_pool_goes_on(mazes: tuple[Pool, Pool], numbe
     assert len(either.step({0: chunk(2)})[0].rewards) == 2
 
 
+def test_an_error_leaves_no_answer_behind(mazes: tuple[Pool, Pool]):
+    mazes[1].reset({0: 0, 1: 0})
+    with pytest.raises(SuiteError, match="not finite"):
+        mazes[1].step({0: np.full((3, 8), np.nan), 1: chunk(3)})
+    assert len(mazes[1].step({1: chunk(2)})[1].rewards) == 2
+
+
 def test_nothing_moves_if_a_chunk_is_unusable(mazes: tuple[Pool, Pool]):
     mazes[0].reset({0: 1, 1: 1})
     with pytest.raises(SuiteError, match="not finite"):

@@ -18,6 +18,10 @@ from benchmark.replay import Table, Transition, interrupt
 from envs._suite import Pool, Steps
 
 
+COLLECTION = 2**32 - 1
+"""Where an evaluation's decisions name the step of training, those of collection name this."""
+
+
 @dataclass
 class Episode:
     """One seed's open episode: its number, the actions so far, those still to execute, and where it stands."""
@@ -44,8 +48,8 @@ class Episode:
 class Collector:
     """The open episodes of a pack; ``begun`` once the online phase has started."""
 
-    def __init__(self, agent: trainer.Agent, seeds: Sequence[int]) -> None:
-        self.agent = agent
+    def __init__(self, agent: trainer.Agent, seeds: Sequence[int], width: int) -> None:
+        self.agent, self.width = agent, width
         self.episodes = [Episode(slot, seed) for slot, seed in enumerate(seeds)]
         self.begun = False
 
@@ -88,9 +92,10 @@ class Collector:
         return block, present
 
     def _decide(self, state: trainer.State) -> None:
-        obs = np.stack([each.obs for each in self.episodes])[:, None]
-        counters = np.asarray([[[each.number, each.decisions]] for each in self.episodes], np.uint32)
-        chunks = trainer.act_rows(self.agent, state, obs, counters, "collection", trainer.vectorised_here())
+        # As many rows as an evaluation has, so that one compiled program serves both; the first one counts.
+        obs = np.repeat(np.stack([each.obs for each in self.episodes])[:, None], self.width, axis=1)
+        counters = [[[COLLECTION, each.number, each.decisions]] * self.width for each in self.episodes]
+        chunks = trainer.act_rows(self.agent, state, obs, np.asarray(counters, np.uint32), trainer.vectorised_here())
         for each, chunk in zip(self.episodes, np.asarray(chunks)[:, 0], strict=True):
             if not len(each.queue):
                 each.queue, each.decisions = chunk, each.decisions + 1

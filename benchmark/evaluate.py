@@ -57,9 +57,7 @@ def evaluate(
     start(sorted(active))
     while active:
         counters = np.stack([np.full_like(episode, step), episode, decision], axis=-1).astype(np.uint32)
-        chunks = np.asarray(
-            trainer.act_rows(agent, state, obs, counters, "evaluation", trainer.vectorised_here())
-        )
+        chunks = np.asarray(trainer.act_rows(agent, state, obs, counters, trainer.vectorised_here()))
         steps = pool.step({slot(s, j): chunks[s, j] for s, j in sorted(active)})
         ended = []
         for s, j in sorted(active):

@@ -181,7 +181,8 @@ def _init_one(agent: Agent, key: Array) -> State:
     return State(parameters, slow, moments, jnp.zeros((), jnp.int32), named_key(key, "train"), key)
 
 
-@jax.jit
+# Initialisation runs once: optimising it would cost far more than it takes.
+@partial(jax.jit, compiler_options={"xla_backend_optimization_level": "0"})
 def _init(agent: Agent, keys: Array) -> State:
     return jax.vmap(partial(_init_one, agent))(keys)
 
@@ -263,22 +264,21 @@ def no_metrics(agent: Agent, state: State, offline: Table, online: Table) -> Los
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
-@partial(jax.jit, static_argnames=("stream", "vectorised"))
-def act_rows(agent: Agent, state: State, obs: Array, counters: Array, stream: str, vectorised: bool) -> Array:
+@partial(jax.jit, static_argnames="vectorised")
+def act_rows(agent: Agent, state: State, obs: Array, counters: Array, vectorised: bool) -> Array:
     """Chunks (S, M, H, A) for observations (S, M, d), each with noise of its own.
 
-    ``counters`` (S, M, n) name the decision: with the seed and the ``stream`` they decide the noise, so that an action
-    depends on neither its neighbours nor the order of the episodes.
+    ``counters`` (S, M, n) name the decision: with the seed they decide the noise, so that an action depends on neither
+    its neighbours nor the order of the episodes.
     """
     problem = agent.problem
 
     def row(parameters: Trees, slow: Trees, key: Array, obs: Array, counters: Array) -> Array:
-        for counter in counters:
-            key = jax.random.fold_in(key, counter)
+        key = jax.lax.fori_loop(0, counters.shape[0], lambda i, key: jax.random.fold_in(key, counters[i]), key)
         return act(agent, parameters, slow, obs[None], Draw(key))[0]
 
     def seed(parameters: Trees, slow: Trees, key: Array, obs: Array, counters: Array) -> Array:
-        rows = partial(row, parameters, slow, named_key(key, stream))
+        rows = partial(row, parameters, slow, named_key(key, "act"))
         return jax.vmap(rows)(obs, counters)
 
     chunks = over_seeds(seed, vectorised)(state.parameters, state.slow, state.seed_key, obs, counters)

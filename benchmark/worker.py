@@ -123,7 +123,7 @@ class PackRun:
         self.width = slots_per_seed(len(members), self.settings.evaluation_episodes)
         self.first_slot = len(members)
         seeds = [member.cell.seed for member in members]
-        self.collector = Collector(self.agent, seeds)
+        self.collector = Collector(self.agent, seeds, self.width)
         self.state = trainer.init(self.agent, seeds)
         self.online = self._tables(1)
         if members[0].note is not None:
@@ -214,7 +214,7 @@ class PackRun:
         settings, ends = self.settings, step == end
         self.reached = before + step
         if step % settings.log_every == 0 or ends:
-            watched = trainer.diagnose(self.agent, self.state, self.shared.current, self.online)
+            watched = trainer.diagnose(self.agent, self.state, self.shared.table(step + 1), self.online)
             for s, member in enumerate(self.members):
                 numbers = {f"{phase}/{name}": float(value[s]) for name, value in {**metrics, **watched}.items()}
                 member.records.log(before + step, numbers | {f"{phase}/steps_per_second": rate})

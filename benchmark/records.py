@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.plan import Cell
+from envs._suite import SuiteError
 
 
 class RunLocked(Exception):
@@ -78,13 +79,14 @@ class Records:
             write_json(self.folder / "config.json", cell.configuration)
         self._metrics = (self.folder / "metrics.jsonl").open("ab")
         self.attempt = 0
+        self.ended = False
 
     def begin(self, about: Mapping[str, Any]) -> None:
-        """Note a start. Raises ValueError if the data are not those of the earlier attempts."""
+        """Note a start. Raises SuiteError if the data are not those of the earlier attempts."""
         earlier = self._attempts()
         for line in earlier:
             if line.get("dataset_sha256", about["dataset_sha256"]) != about["dataset_sha256"]:
-                raise ValueError(
+                raise SuiteError(
                     f"run {self.cell.key} began with other data; restore them, or delete {self.folder} to start it again"
                 )
         self.attempt = 1 + max((line["attempt"] for line in earlier), default=0)
@@ -131,6 +133,7 @@ class Records:
         self._lock.close()
 
     def _end(self, how: str) -> None:
+        self.ended = True
         self._append_attempt({"attempt": self.attempt, "end": milliseconds(), "how": how})
 
     def _attempts(self) -> list[dict[str, Any]]:

@@ -285,9 +285,15 @@ def act_rows(agent: Agent, state: State, obs: Array, counters: Array, vectorised
     return chunks.reshape(*chunks.shape[:2], problem.chunk_length, problem.action_size)
 
 
+def diagnostics(agent: Agent, state: State, offline: Table, online: Table) -> Losses:
+    """The method's diagnostics (S,) on a batch of their own; changes nothing. Most methods have none."""
+    if type(agent.method).diagnostics is Method.diagnostics:
+        return {}
+    return _diagnostics(agent, state, offline, online)
+
+
 @jax.jit
-def diagnose(agent: Agent, state: State, offline: Table, online: Table) -> Losses:
-    """The method's diagnostics (S,) on a batch of their own; changes nothing."""
+def _diagnostics(agent: Agent, state: State, offline: Table, online: Table) -> Losses:
 
     def seed(state: State, online: Table) -> Losses:
         sample_key, draw_key = jax.random.split(named_key(state.key, "diagnostics"))

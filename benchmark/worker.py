@@ -1,337 +1,141 @@
-"""One pack from start or checkpoint to done: the only place that knows the phases of a run.
+"""A worker process: packs from start or checkpoint to done, one after another.
 
-Offline: updates on the dataset alone. Online: each seed acts in an environment of its own, appends what it saw, and takes
-one update for each environment step. A pack's seeds run side by side and share the dataset, but nothing that a seed
-computes depends on the others: a seed that diverges leaves, the rest go on.
+Run as ``python -m benchmark.worker``; it reads JSON lines ({"site": ...}, {"run": [cells]}, {"stop": true}) and answers
+with JSON lines (progress, outcomes). It ends when its input ends, which is also how it notices that its launcher is gone.
 """
 
 from __future__ import annotations
 
-import time
+import json
+import os
+import queue
+import sys
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from math import gcd
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")  # compiles faster, and runs no slower
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-import methods
 from benchmark import checkpoint, trainer
-from benchmark.collect import Collector
-from benchmark.evaluate import Measures, evaluate, slots_per_seed
-from benchmark.plan import Cell, as_settings, build_method, value_rule
-from benchmark.records import Records
-from benchmark.replay import Table, empty_table, filled, offline_table, refilled
-from benchmark.settings import Settings, backbone_name, problem
-from envs import load_suite
-from envs._suite import Dataset, Pool, Suite, Task
+from benchmark.pack import Member, PackRun, Report, Site, Stopped, share
+from benchmark.plan import Cell
+from benchmark.records import Records, RunLocked
+from benchmark.settings import SettingsError
+from envs._suite import SuiteError
+from methods import UnavailableMethod
 
-DISPATCH = 500
-"""Updates of one dispatch, at most: often enough for a prompt stop, seldom enough that the host costs nothing."""
-SAVE_SECONDS = 120.0
-"""Between two checkpoints, at least; ends of phases and evaluations are always saved."""
-
-Report = Callable[[dict[str, Any]], None]
-"""Told what the display shows: phase, step, total, rate, success."""
-
-
-class Stopped(Exception):
-    """The run was asked to pause, and is saved."""
-
-
-class Diverged(Exception):
-    """A seed's loss is not a number."""
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where packs run; nothing in here changes a number. ``about`` goes into the record of each attempt."""
-
-    root: Path
-    data: Path
-    env_workers: int
-    about: dict[str, Any]
-
-
-@dataclass
-class Shared:
-    """What the members of a pack have in common: task, agent, data; one shard is on the device at a time."""
-
-    suite: Suite
-    task: Task
-    settings: Settings
-    agent: trainer.Agent
-    dataset: Dataset
-    shard: int = -1
-    current: Table = field(init=False)
-
-    def table(self, iteration: int) -> Table:
-        """The shard for an iteration: the next one cyclically, from each multiple of ``rotate_every`` on."""
-        wanted = iteration // self.settings.rotate_every % len(self.dataset)
-        if wanted != self.shard:
-            self.shard, self.current = wanted, offline_table(self.dataset[wanted])
-        return self.current
-
-    def next_rotation(self, step: int) -> int:
-        """The last step before the next shard is due."""
-        every = self.settings.rotate_every
-        return ((step + 1) // every + 1) * every - 1
-
-
-@dataclass
-class Member:
-    """One seed of a pack: its records, its checkpoint's note, and what the evaluations at the ends of phases found."""
-
-    cell: Cell
-    records: Records
-    note: dict[str, Any] | None = None
-    final: Measures = field(default_factory=dict)
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.records.folder / "checkpoint"
-
-
-def share(site: Site, cell: Cell) -> Shared:
-    """Build what a cell's configuration describes; opens the data."""
-    configuration = cell.configuration
-    settings = as_settings(configuration["settings"])
-    suite = load_suite(configuration["suite"])
-    facts = {key: getattr(settings, key) for key in ("chunk_length", "discount", "pessimism", "sparse", "horizon")}
-    task = Task(**{**vars(suite.tasks()[cell.task]), **facts})
-    cls = methods.load(cell.method)
-    method = build_method(cls, configuration)
-    optimiser = trainer.Optimiser(
-        settings.learning_rate, settings.target_rate, settings.clip_norm, settings.batch_size
-    )
-    static = problem(settings, task, backbone_name(configuration["backbone"], cls))
-    agent = trainer.build(method, value_rule(configuration, method), static, optimiser)
-    return Shared(suite, task, settings, agent, suite.load(task, configuration["data"], site.data))
-
-
-class PackRun:
-    """Members of a pack that stand at the same evaluation; ``failed`` lists those that diverged."""
-
-    def __init__(self, site: Site, shared: Shared, members: list[Member], report: Report, stop: Callable[[], bool]):
-        self.shared, self.members, self.report, self.stop = shared, members, report, stop
-        self.settings, self.agent = shared.settings, shared.agent
-        self.failed: list[tuple[Cell, str]] = []
-        self.evaluated, self.reached, self.saved = -1, -1, time.monotonic()
-        self.width = slots_per_seed(len(members), self.settings.evaluation_episodes)
-        self.first_slot = len(members)
-        seeds = [member.cell.seed for member in members]
-        self.collector = Collector(self.agent, seeds, self.width)
-        self.state = trainer.init(self.agent, seeds)
-        self.online = self._tables(1)
-        if members[0].note is not None:
-            self._restore()
-        self.pool: Pool = shared.suite.pool(shared.task, len(members) * (1 + self.width), site.env_workers)
-
-    def _tables(self, capacity: int) -> Table:
-        table = empty_table(capacity, self.shared.task.observation, self.shared.task.action_size)
-        return jax.tree.map(lambda leaf: jnp.stack([leaf] * len(self.members)), table)
-
-    def run(self) -> None:
-        """Both phases to the end. Raises Stopped when asked to pause; then everything is saved."""
-        try:
-            if not self.collector.begun:
-                self._offline()
-            if self.members and self.settings.online_steps:
-                self._online()
-            for member in self.members:
-                member.records.finish(member.final)
-        finally:
-            self.pool.close()
-
-    def _offline(self) -> None:
-        end, step = self.settings.offline_steps, int(self.state.iteration[0])
-        while step < end and self.members:
-            target = self._next_boundary(step, end)
-            started, table = time.monotonic(), self.shared.table(step + 1)
-            self.state, metrics = trainer.train_offline(
-                self.agent, self.state, table, self.online, target - step, trainer.vectorised_here()
-            )
-            metrics = self._keep_finite(metrics, target)
-            rate = (target - step) * len(self.members) / (time.monotonic() - started)
-            step = target
-            self._boundary("offline", step, 0, end, metrics, rate)
-
-    def _online(self) -> None:
-        settings, before = self.settings, self.settings.offline_steps
-        if self.collector.begun:
-            self.online = self.collector.resume(self.pool, self.online)
-        else:
-            self.online = self._tables(settings.online_steps)
-            # Iterations are counted from 1 within each phase.
-            self.state = self.state._replace(iteration=jnp.zeros_like(self.state.iteration))
-            self.collector.start(self.pool)
-        rotations = before // settings.rotate_every * settings.rotate_every
-        while self.members and (step := min(self.collector.steps)) < settings.online_steps:
-            target = self._next_boundary(step, settings.online_steps)
-            started, taken = time.monotonic(), sum(self.collector.steps)
-            metrics = self._train_online(self.shared.table(rotations + step + 1), target)
-            metrics = self._keep_finite(metrics, before + target)
-            rate = (sum(self.collector.steps) - taken) / (time.monotonic() - started)
-            logged = metrics if target >= settings.start_training else {}
-            self._boundary("online", target, before, settings.online_steps, logged, rate)
-
-    def _train_online(self, table: Table, target: int) -> trainer.Losses:
-        metrics = trainer.no_metrics(self.agent, self.state, table, self.online)
-        while min(self.collector.steps) < target:
-            block, present = self.collector.collect(self.pool, self.state, target)
-            self.state, self.online, metrics = trainer.train_online(
-                self.agent,
-                self.state,
-                table,
-                self.online,
-                metrics,
-                block,
-                present,
-                self.settings.start_training,
-                trainer.vectorised_here(),
-            )
-            self.report({"phase": "online", "step": min(self.collector.steps), "total": self.settings.online_steps})
-            if self.stop():
-                self._pause()
-        return metrics
-
-    def _next_boundary(self, step: int, end: int) -> int:
-        """The next step at which the host has something to do."""
-        stride = gcd(self.settings.log_every, self.settings.evaluate_every)
-        stride = max(n for n in range(1, min(stride, DISPATCH) + 1) if stride % n == 0)
-        target = min(end, (step // stride + 1) * stride)
-        return target if len(self.shared.dataset) == 1 else min(target, self.shared.next_rotation(step))
-
-    def _boundary(
-        self, phase: str, step: int, before: int, end: int, metrics: trainer.Losses, rate: float
-    ) -> None:
-        """Log, evaluate and save where each is due; ``before`` is what the earlier phase counted."""
-        if not self.members:
-            return
-        settings, ends = self.settings, step == end
-        self.reached = before + step
-        if step % settings.log_every == 0 or ends:
-            watched = trainer.diagnose(self.agent, self.state, self.shared.table(step + 1), self.online)
-            for s, member in enumerate(self.members):
-                numbers = {f"{phase}/{name}": float(value[s]) for name, value in {**metrics, **watched}.items()}
-                member.records.log(before + step, numbers | {f"{phase}/steps_per_second": rate})
-        due = step % settings.evaluate_every == 0 or ends
-        if due and self.evaluated < before + step:
-            self._evaluate(phase, before + step, ends)
-        self.report({"phase": phase, "step": step, "total": end, "rate": rate, **self._success(phase)})
-        if due or time.monotonic() - self.saved > SAVE_SECONDS:
-            self._save()
-        if self.stop():
-            self._pause()
-
-    def _success(self, phase: str) -> dict[str, float]:
-        found = [member.final[f"{phase}_success"] for member in self.members if f"{phase}_success" in member.final]
-        return {"success": float(np.mean(found))} if found else {}
-
-    def _evaluate(self, phase: str, step: int, ends: bool) -> None:
-        found = evaluate(
-            self.agent,
-            self.state,
-            self.pool,
-            self.first_slot,
-            self.width,
-            self.settings.evaluation_episodes,
-            step,
-            lambda done, total: self.report({"phase": f"{phase} evaluation", "step": done, "total": total}),
-        )
-        for member, measures in zip(self.members, found, strict=True):
-            member.records.log(step, {f"evaluation/{name}": value for name, value in measures.items()})
-            if ends:
-                member.final |= {f"{phase}_{name}": value for name, value in measures.items()}
-        self.evaluated = step
-
-    def _keep_finite(self, metrics: trainer.Losses, step: int) -> trainer.Losses:
-        """Let go of the seeds whose loss is no longer a number."""
-        loss = np.asarray(metrics["loss"])
-        for s in np.flatnonzero(~np.isfinite(loss)):
-            member = self.members[s]
-            text = (
-                f"seed {member.cell.seed} of {member.cell.method} on {member.cell.task} diverged by step {step} "
-                f"(its loss is {loss[s]}); lower its learning_rate, or see the curves in its metrics.jsonl"
-            )
-            member.records.log(step, {"loss": float(loss[s])})
-            member.records.fail(Diverged.__name__, text)
-            self.failed.append((member.cell, text))
-        kept = np.flatnonzero(np.isfinite(loss))
-        if len(kept) == len(loss):
-            return metrics
-        self.members = [self.members[s] for s in kept]
-        self.collector.keep(kept.tolist())
-        self.state, self.online, metrics = jax.tree.map(lambda leaf: leaf[kept], (self.state, self.online, metrics))
-        return metrics
-
-    def _pause(self) -> None:
-        self._save()
-        for member in self.members:
-            member.records.stop()
-        raise Stopped
-
-    def _save(self) -> None:
-        """A checkpoint of every member: all that its configuration and the data do not determine."""
-        for s, member in enumerate(self.members):
-            state, online = jax.tree.map(lambda leaf, s=s: leaf[s], (self.state, self.online))
-            note = {
-                "offset": member.records.offset,
-                "reached": self.reached,
-                "evaluated": self.evaluated,
-                "final": member.final,
-                "collector": self.collector.note(s),
-            }
-            checkpoint.save(member.checkpoint, state, filled(online), note)
-        self.saved = time.monotonic()
-
-    def _restore(self) -> None:
-        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self.state)
-        loaded = [checkpoint.load(member.checkpoint, like) for member in self.members]
-        for s, member in enumerate(self.members):
-            assert member.note is not None
-            member.records.cut_back(member.note["offset"])
-            member.final = member.note["final"]
-            self.collector.restore(s, member.note["collector"])
-            self.evaluated, self.reached = member.note["evaluated"], member.note["reached"]
-        self.state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[state for state, _ in loaded])
-        empty = empty_table(
-            self.settings.online_steps if self.collector.begun else 1,
-            self.shared.task.observation,
-            self.shared.task.action_size,
-        )
-        tables = [refilled(empty, rows) for _, rows in loaded]
-        self.online = jax.tree.map(lambda *leaves: jnp.stack(leaves), *tables)
+MENDABLE = (
+    SuiteError,
+    SettingsError,
+    UnavailableMethod,
+    RunLocked,
+    trainer.ContractError,
+    checkpoint.CheckpointError,
+    OSError,
+)
+"""Errors of one pack whose text tells the user what to do. Any other ends the process, and the launcher reports it."""
 
 
 def run_pack(
     site: Site, cells: Sequence[Cell], report: Report, stop: Callable[[], bool]
 ) -> list[tuple[Cell, str]]:
-    """Run what is unfinished of a pack; the failures, each with one sentence. Raises Stopped, or what is wrong with all.
+    """Run what is unfinished of a pack; the failures, each with one sentence. Raises Stopped when asked to pause.
 
     Members that an interruption left at different steps run in groups, one after another.
     """
-    shared = share(site, cells[0])
-    members = [Member(cell, Records(site.root, cell)) for cell in cells]
-    about = site.about | {"dataset_sha256": shared.dataset.sha256, "versions": dict(shared.suite.versions())}
+    members: list[Member] = []
     failed: list[tuple[Cell, str]] = []
     try:
-        groups: dict[int, list[Member]] = {}
-        for member in members:
-            member.records.begin(about)
-            if checkpoint.exists(member.checkpoint):
-                member.note = checkpoint.read_note(member.checkpoint)
-            else:
-                member.records.cut_back(0)
-            groups.setdefault(member.note["reached"] if member.note else -1, []).append(member)
-        for group in groups.values():
-            run = PackRun(site, shared, group, report, stop)
-            run.run()
-            failed += run.failed
+        for cell in cells:
+            members.append(Member(cell, Records(site.root, cell)))
+        try:
+            shared = share(site, cells[0])
+            about = site.about | {"dataset_sha256": shared.dataset.sha256, "gpu": jax.devices()[0].device_kind}
+            groups: dict[int, list[Member]] = {}
+            for member in members:
+                member.records.begin(about | {"pack": site.about["pack"]})
+                member.open()
+                groups.setdefault(member.note["reached"] if member.note else -1, []).append(member)
+            for group in groups.values():
+                run = PackRun(site, shared, group, report, stop)
+                run.run()
+                failed += run.failed
+        except MENDABLE as error:
+            broken = [member for member in members if not member.records.ended]
+            for member in broken:
+                member.records.fail(type(error).__name__, sentence(error))
+            failed += [(member.cell, sentence(error)) for member in broken]
+    except RunLocked as error:
+        failed += [(cell, str(error)) for cell in cells]
     finally:
         for member in members:
             member.records.close()
     return failed
+
+
+def sentence(error: Exception) -> str:
+    """An error as one line; the operating system's with its file and what to do."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f" ({error.filename})" if error.filename else ""
+        return f"{error.strerror}{where}; make room or mend the path, then run the same command again"
+    return " ".join(str(error).split())
+
+
+class Channel:
+    """The launcher's side of this process, over its standard streams."""
+
+    def __init__(self, incoming: TextIO, outgoing: TextIO) -> None:
+        self._incoming, self._outgoing = incoming, outgoing
+        self._messages: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._stop = threading.Event()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        for line in self._incoming:
+            message = json.loads(line)
+            if "stop" in message:
+                self._stop.set()
+            self._messages.put(message)
+        # The launcher is gone, however it ended. Nothing is lost: the checkpoint is on disk.
+        os._exit(3)
+
+    def next(self) -> dict[str, Any]:
+        return self._messages.get()
+
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
+    def tell(self, message: dict[str, Any]) -> None:
+        self._outgoing.write(json.dumps(message) + "\n")
+        self._outgoing.flush()
+
+
+def serve(channel: Channel) -> None:
+    """Run packs until told to stop."""
+    site = channel.next()["site"]
+    jax.config.update("jax_compilation_cache_dir", str(Path(site["root"]) / "cache"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    while "run" in (message := channel.next()):
+        cells = [Cell(each["configuration"], each["provenance"]) for each in message["run"]]
+        about = site["about"] | {"pack": message["pack"]}
+        here = Site(Path(site["root"]), Path(site["data"]), site["env_workers"], about)
+        try:
+            failed = run_pack(here, cells, lambda event: channel.tell({"progress": event}), channel.stopped)
+        except Stopped:
+            channel.tell({"stopped": True})
+            return
+        channel.tell({"done": [{"key": cell.key, "message": text} for cell, text in failed]})
+
+
+def main() -> None:
+    # What libraries print must not mix with the answers: from here on it goes where standard error goes.
+    outgoing = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    serve(Channel(sys.stdin, outgoing))
+
+
+if __name__ == "__main__":
+    main()

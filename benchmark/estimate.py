@@ -1,0 +1,92 @@
+"""What a plan will cost: updates, time, device-hours and memory. An estimate, and printed as one.
+
+The base flow's time for an update and an environment step's come with the preset; a method's file says how many times as
+much an update of it costs. Where runs of the same method, suite and preset are in the results, their rates are used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmark.plan import Pack
+from benchmark.records import folder_of
+from benchmark.settings import method_table, preset_table
+from envs import load_suite
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Sums over packs; ``memory`` is the largest pack's, in bytes; ``measured`` counts packs timed before."""
+
+    updates: int
+    device_seconds: float
+    memory: int
+    measured: int
+
+
+def measured_rates(root: Path, packs: Sequence[Pack]) -> dict[tuple[str, str], float]:
+    """Median seconds of a finished pack's seed by (method, task), from its attempts."""
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for pack in packs:
+        for cell in pack.cells:
+            folder = folder_of(root, cell.key)
+            if (folder / "done.json").exists():
+                lines = [json.loads(line) for line in (folder / "attempts.jsonl").read_text().splitlines()]
+                spent = sum(line.get("end", 0) - line.get("start", 0) for line in lines) / 1000
+                found[cell.method, cell.task].append(max(0.0, spent) / len(pack.cells))
+    return {name: median(values) for name, values in found.items()}
+
+
+def estimate(root: Path, packs: Sequence[Pack], left: dict[str, int]) -> Estimate:
+    """The cost of what is left; ``left`` maps a pack's name to its unfinished cells."""
+    measured = measured_rates(root, packs)
+    updates, seconds, memory, known = 0, 0.0, 0, 0
+    for pack in packs:
+        if not (count := left[pack.name]):
+            continue
+        settings = pack.first.configuration["settings"]
+        steps = settings["offline_steps"] + max(0, settings["online_steps"] - settings["start_training"] + 1)
+        updates += count * steps
+        memory = max(memory, pack_memory(pack))
+        if (pack.first.method, pack.first.task) in measured:
+            known += 1
+            seconds += count * measured[pack.first.method, pack.first.task]
+        else:
+            seconds += count * seed_seconds(pack, steps)
+    return Estimate(updates, seconds, memory, known)
+
+
+def seed_seconds(pack: Pack, updates: int) -> float:
+    """Device seconds of one seed by the declared costs."""
+    configuration = pack.first.configuration
+    settings = configuration["settings"]
+    cost = preset_table(configuration["suite"], configuration["preset"])["cost"]
+    relative = method_table(pack.first.method).get("cost", {}).get("update", 1.0)
+    evaluations = -(-settings["offline_steps"] // settings["evaluate_every"])
+    evaluations += -(-settings["online_steps"] // settings["evaluate_every"])
+    environment_steps = settings["online_steps"] + evaluations * settings["evaluation_episodes"] * settings["horizon"]
+    return updates * relative * cost["seconds_per_update"] + environment_steps * cost["seconds_per_environment_step"]
+
+
+def pack_memory(pack: Pack) -> int:
+    """Bytes of a pack on its device: the data once; rows, networks, two moments and averages for each seed."""
+    configuration = pack.first.configuration
+    settings: dict[str, Any] = configuration["settings"]
+    task = load_suite(configuration["suite"]).tasks()[pack.first.task]
+    inputs = task.observation[0] + task.action_size * settings["chunk_length"]
+    row = FLOAT_BYTES * (task.observation[0] + task.action_size + 4)
+    offline = configuration["data"].get("episodes", 1000) * 1000 * row
+
+    def parameters(widths: Sequence[int]) -> int:
+        return sum(a * b for a, b in zip((inputs, *widths), (*widths, inputs), strict=True))
+
+    networks = settings["heads"] * parameters(settings["value_widths"]) + 2 * parameters(settings["actor_widths"])
+    return offline + len(pack.cells) * (2 * settings["online_steps"] * row + 5 * FLOAT_BYTES * networks)

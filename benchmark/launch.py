@@ -1,0 +1,311 @@
+"""The command line: ``python -m benchmark.launch --suite ogbench --methods all``."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+
+import methods
+from benchmark import estimate, tracking
+from benchmark.plan import OWN, PROTOCOL, Plan, Request, check_suite, make
+from benchmark.progress import Bar, Progress, duration
+from benchmark.records import folder_of, state_of
+from benchmark.settings import SettingsError, nearest, presets
+from envs import load_suite, suites
+from envs._suite import SuiteError
+
+EXECUTORS = {"local": "benchmark.local", "slurm": "slurm.submit"}
+"""Modules with a function ``run(packs, site, jobs, listener)``, loaded by name when they are asked for."""
+RECORDED_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "mujoco", "ogbench")
+PUSH_SECONDS = 60.0
+
+
+class LaunchError(Exception):
+    """A command that can't be carried out; the text is one sentence that says how to mend it."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    suite: str
+    """suite of tasks"""
+    methods: str = "all"
+    """all, or a comma-separated list"""
+    tasks: tuple[str, ...] = ()
+    """globs of task names; by default the preset's"""
+    domains: tuple[str, ...] = ()
+    """domains, in full"""
+    seeds: str = ""
+    """0-7, or 0,2,5; by default the preset's"""
+    preset: str = ""
+    """sizes and budgets; by default paper where a SLURM controller answers, quick elsewhere"""
+    set: tuple[str, ...] = ()
+    """METHOD.KEY=VALUE, run.KEY=VALUE for all methods, or value.KEY=VALUE for the value rule"""
+    value: str = OWN
+    """own (each method's), or one rule for all: td, iql"""
+    backbone: str = "reference"
+    """reference, paper or as_published"""
+    data: str = "auto"
+    """official, generated, or auto: what the preset says"""
+    data_dir: Path = Path("~/.ogbench/data")
+    """where data are found, downloaded and generated"""
+    mirror: str = ""
+    """address to download official data from, in place of the package's"""
+    out: Path = Path("results")
+    """folder for runs, tracking database and leaderboard"""
+    executor: str = ""
+    """local or slurm; by default slurm for the preset paper where a SLURM controller answers, local elsewhere"""
+    jobs: int = 0
+    """worker processes of the local executor; by default one for each core"""
+    dry_run: bool = False
+    """print the plan and stop; needs no data, tracker or scheduler"""
+
+
+def description() -> str:
+    """What ``--help`` says above the options: the suites, presets and methods that there are."""
+    usable, reasons = methods.available()
+    lines = [
+        "Run every (method, task, seed) of a plan and print the leaderboard; run it again to go on or to skip what is done.",
+        "",
+        *(f"Suite {suite}: presets {', '.join(presets(suite))}." for suite in suites()),
+        f"Methods: {', '.join(usable)}.",
+        *(f"Unavailable: {reason}." for reason in reasons.values()),
+    ]
+    return "\n".join(lines)
+
+
+def parse(arguments: list[str]) -> Arguments:
+    """The command line as typed values; a wrong one raises LaunchError in place of tyro's box."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                Arguments, prog="python -m benchmark.launch", description=description(), args=arguments
+            )
+    except SystemExit as exit_:
+        if not exit_.code:
+            raise
+    words = re.sub(r"[^\x20-\x7e]+", " ", said.getvalue().replace("\n", " "))
+    words = words.partition("For full helptext")[0]
+    raise LaunchError(" ".join(words.split()).rstrip(" .") + "; see --help")
+
+
+def slurm_answers() -> bool:
+    """Whether a SLURM controller can be reached from here."""
+    if shutil.which("scontrol") is None:
+        return False
+    try:
+        said = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, timeout=5, check=False).stdout
+    except subprocess.TimeoutExpired:
+        return False
+    return " UP" in said
+
+
+def choose(arguments: Arguments) -> tuple[str, str, str]:
+    """Preset, executor, and the line that says why."""
+    check_suite(arguments.suite)
+    known = presets(arguments.suite)
+    asked = not (arguments.preset and arguments.executor)
+    answers = asked and slurm_answers()
+    preset = arguments.preset or ("paper" if answers and "paper" in known else "quick")
+    executor = arguments.executor or ("slurm" if preset == "paper" else "local")
+    if executor not in EXECUTORS:
+        raise LaunchError(f"unknown executor {executor!r}; it is local or slurm{nearest(executor, EXECUTORS)}")
+    why = "as asked" if not asked else "a SLURM controller answers" if answers else "no SLURM controller answers"
+    line = (
+        f"Preset {preset}, executor {executor} ({why}); "
+        f"choose with --preset {'|'.join(known)} and --executor {'|'.join(EXECUTORS)}."
+    )
+    return preset, executor, line
+
+
+def load_executor(name: str) -> Any:
+    try:
+        return importlib.import_module(EXECUTORS[name])
+    except ModuleNotFoundError as error:
+        raise LaunchError(f"the {name} executor is not there ({error}); use --executor local") from error
+
+
+def summarise(plan: Plan, root: Path) -> list[str]:
+    """The plan in a few lines: what there is, what is done, what the rest will cost."""
+    states = {cell.key: state_of(folder_of(root, cell.key)) for cell in plan.cells}
+    counts = {state: list(states.values()).count(state) for state in ("done", "begun", "failed")}
+    left = {pack.name: sum(states[cell.key] != "done" for cell in pack.cells) for pack in plan.packs}
+    cost = estimate.estimate(root, plan.packs, left)
+    names = {cell.method for cell in plan.cells}, {cell.task for cell in plan.cells}, {cell.seed for cell in plan.cells}
+    methods_, tasks, seeds = map(len, names)
+    basis = f"{cost.measured} of {sum(map(bool, left.values()))} packs timed before, the rest by declared costs"
+    lines = [
+        f"{len(plan.cells)} cells in {len(plan.packs)} packs: {methods_} methods x {tasks} tasks x {seeds} seeds "
+        f"(suite {plan.suite}, preset {plan.preset})",
+        f"done {counts['done']}, begun {counts['begun']}, failed before {counts['failed']}, to do {sum(left.values())}",
+        f"to do: {cost.updates:,} updates, about {cost.device_seconds / 3600:,.1f} device-hours "
+        f"({duration(cost.device_seconds)} on one device; {basis}), up to {cost.memory / 2**30:.1f} GiB in one pack",
+    ]
+    return lines + [f"unavailable: {reason}" for reason in methods.available()[1].values()]
+
+
+def about_this_code(plan: Plan) -> dict[str, Any]:
+    """What each attempt records of code, machine and packages."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        if shutil.which("git") is None:
+            return ""
+        return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=False).stdout
+
+    installed = sorted(f"{each.name}=={each.version}" for each in importlib.metadata.distributions())
+    versions = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
+    return {
+        "plan": plan.name,
+        "host": platform.node(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
+        "git_commit": git("rev-parse", "HEAD").strip(),
+        "git_dirty": bool(git("status", "--porcelain").strip()),
+        "lock_hash": hashlib.sha256("\n".join(installed).encode()).hexdigest()[:16],
+        "versions": versions | {"python": platform.python_version()},
+    }
+
+
+class Pusher(threading.Thread):
+    """Copies run folders into MLflow from time to time, beside the runs; never ends one."""
+
+    def __init__(self, tracker: tracking.Tracker, folders: list[Path]) -> None:
+        super().__init__(daemon=True)
+        self.tracker, self.folders = tracker, folders
+        self._over = threading.Event()
+        self.problems: list[str] = []
+
+    def run(self) -> None:
+        while not self._over.wait(PUSH_SECONDS):
+            self._push()
+
+    def _push(self) -> None:
+        self.problems = self.tracker.push_all([folder for folder in self.folders if folder.exists()])
+
+    def finish(self) -> list[str]:
+        """Send the rest; what could not be sent."""
+        self._over.set()
+        self.join()
+        self._push()
+        return self.problems
+
+
+def make_writable(root: Path) -> None:
+    try:
+        (root / "runs").mkdir(parents=True, exist_ok=True)
+        probe = root / "runs" / f".probe-{os.getpid()}"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise LaunchError(f"cannot write to {root} ({error.strerror}); give another folder with --out") from error
+
+
+def execute(plan: Plan, arguments: Arguments, executor: Any, console: Console) -> int:
+    """Data, runs, records into MLflow, leaderboard; the exit status."""
+    root, data = arguments.out.expanduser().resolve(), arguments.data_dir.expanduser().resolve()
+    make_writable(root)
+    jobs = arguments.jobs or os.cpu_count() or 1
+    suite = load_suite(plan.suite)
+    folders = [folder_of(root, cell.key) for cell in plan.cells]
+    todo = [pack for pack in plan.packs if any(state_of(folder_of(root, c.key)) != "done" for c in pack.cells)]
+
+    uri, experiment = tracking.default_uri(root), f"{plan.suite}/v{PROTOCOL}"
+    tracking.prepare(uri, experiment, root / "artifacts")
+    pusher = Pusher(tracking.Tracker(uri, experiment), folders)
+    failed, stopped = [], False
+    if todo:
+        needed = {json.dumps(pack.first.configuration["data"]): pack.first.configuration["data"] for pack in todo}
+        for identity in needed.values():
+            suite.prepare(identity, data, arguments.mirror or None, jobs, Bar(console))
+        site = {"root": str(root), "data": str(data), "about": about_this_code(plan)}
+        site["env_workers"] = max(0, (os.cpu_count() or 1) // jobs - 1)
+        pusher.start()
+        with Progress(console, len(todo)) as progress:
+            outcome = executor.run(todo, site, jobs, progress.hear)
+        failed, stopped = outcome.failed, outcome.stopped
+        problems = pusher.finish()
+    else:
+        console.print("Nothing to do: every cell is done.")
+        problems = pusher.tracker.push_all(folders)
+    if stopped:
+        print("Stopped; everything is saved. Run the same command again to go on.", file=sys.stderr)
+        return 130
+    status = show_leaderboard(root, uri)
+    return report(failed, problems) or status
+
+
+def show_leaderboard(root: Path, uri: str) -> int:
+    """The leaderboard is a program of its own, which reads MLflow alone."""
+    store = uri if "MLFLOW_TRACKING_URI" in os.environ else str(root)
+    command = [sys.executable, "-m", "analysis.leaderboard", "--store", store, "--out", str(root)]
+    sys.stdout.flush()
+    return subprocess.run(command, check=False).returncode
+
+
+def report(failed: list[tuple[Any, str]], problems: list[str]) -> int:
+    """List what went wrong; 1 if anything did."""
+    if failed:
+        print(f"{len(failed)} cells failed; run the same command again to try them once more:", file=sys.stderr)
+        for cell, text in failed:
+            print(f"  {cell.method} on {cell.task}, seed {cell.seed}: {text}", file=sys.stderr)
+    for problem in problems:
+        print(f"tracking: {problem}", file=sys.stderr)
+    return int(bool(failed or problems))
+
+
+def run(words: list[str]) -> int:
+    """Carry out a command line; the exit status."""
+    arguments = parse(words)
+    preset, executor, line = choose(arguments)
+    plan = make(
+        Request(
+            suite=arguments.suite,
+            preset=preset,
+            methods=arguments.methods,
+            tasks=arguments.tasks,
+            domains=arguments.domains,
+            seeds=arguments.seeds or None,
+            overrides=arguments.set,
+            value=arguments.value,
+            backbone=arguments.backbone,
+            data=arguments.data,
+        )
+    )
+    # A wrong command leaves standard output empty, so nothing is printed before the plan stands.
+    loaded = None if arguments.dry_run else load_executor(executor)
+    console = Console()
+    for text in (line, *summarise(plan, arguments.out.expanduser())):
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    return 0 if arguments.dry_run else execute(plan, arguments, loaded, console)
+
+
+def main() -> None:
+    try:
+        sys.exit(run(sys.argv[1:]))
+    except (LaunchError, SettingsError, SuiteError, tracking.TrackingError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("Stopped. Run the same command again to go on.", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

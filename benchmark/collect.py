@@ -17,7 +17,6 @@ from benchmark import trainer
 from benchmark.replay import Table, Transition, interrupt
 from envs._suite import Pool, Steps
 
-
 COLLECTION = 2**32 - 1
 """Where an evaluation's decisions name the step of training, those of collection name this."""
 
@@ -69,7 +68,7 @@ class Collector:
                 each.begin(first[each.slot])
 
     def collect(self, pool: Pool, state: trainer.State, target: int) -> tuple[Transition, np.ndarray]:
-        """Execute each seed's chunk, or what is left of it, up to ``target`` steps: block (S, H, ...), present (S, H)."""
+        """Execute each seed's chunk, or its rest, up to ``target`` steps: block (S, H, ...), present (S, H)."""
         if any(not len(each.queue) and each.steps < target for each in self.episodes):
             self._decide(state)
         taking = {each.slot: each.queue[: target - each.steps] for each in self.episodes if each.steps < target}

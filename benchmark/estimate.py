@@ -1,7 +1,7 @@
 """What a plan will cost: updates, time, device-hours and memory. An estimate, and printed as one.
 
-The base flow's time for an update and an environment step's come with the preset; a method's file says how many times as
-much an update of it costs. Where runs of the same method, suite and preset are in the results, their rates are used.
+The base flow's time for an update and an environment step's come with the preset; a method's file says how many times
+as much an update of it costs. Where runs of the same method, suite and preset are in the results, their rates are used.
 """
 
 from __future__ import annotations

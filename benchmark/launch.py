@@ -81,7 +81,7 @@ def description() -> str:
     """What ``--help`` says above the options: the suites, presets and methods that there are."""
     usable, reasons = methods.available()
     lines = [
-        "Run every (method, task, seed) of a plan and print the leaderboard; run it again to go on or to skip what is done.",
+        "Run every (method, task, seed) of a plan, then print the leaderboard. Run again, it goes on and skips what is done.",
         "",
         *(f"Suite {suite}: presets {', '.join(presets(suite))}." for suite in suites()),
         f"Methods: {', '.join(usable)}.",
@@ -95,9 +95,7 @@ def parse(arguments: list[str]) -> Arguments:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                Arguments, prog="python -m benchmark.launch", description=description(), args=arguments
-            )
+            return tyro.cli(Arguments, prog="python -m benchmark.launch", description=description(), args=arguments)
     except SystemExit as exit_:
         if not exit_.code:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -57,11 +58,9 @@ class Worker:
 
     def tell(self, message: dict[str, Any]) -> None:
         assert self.process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and its last event says so
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has ended; its last event says so
 
     def run(self, pack: Pack, cells: Sequence[Cell]) -> None:
         self.pack, self.last_method = pack, pack.first.method
@@ -81,10 +80,8 @@ class Worker:
 
     def close(self) -> None:
         assert self.process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
-        except BrokenPipeError:
-            pass
         self.process.wait()
 
 
@@ -177,8 +174,6 @@ def unfinished(root: Path, pack: Pack) -> list[Cell]:
     return [cell for cell in pack.cells if state_of(folder_of(root, cell.key)) != "done"]
 
 
-def run(
-    packs: Sequence[Pack], site: dict[str, Any], jobs: int, listener: Listener
-) -> Outcome:
+def run(packs: Sequence[Pack], site: dict[str, Any], jobs: int, listener: Listener) -> Outcome:
     """The executor's one function: run these packs, tell ``listener`` how they go, return what became of them."""
     return Local(site, jobs, listener).run(packs)

@@ -1,14 +1,14 @@
 """The phases of a run, for the seeds of a pack side by side.
 
-Offline: updates on the dataset alone. Online: each seed acts in an environment of its own, appends what it saw, and takes
-one update for each environment step. A pack's seeds run side by side and share the dataset, but nothing that a seed
-computes depends on the others: a seed that diverges leaves, the rest go on.
+Offline: updates on the dataset alone. Online: each seed acts in an environment of its own, appends what it saw, and
+takes one update for each environment step. A pack's seeds run side by side and share the dataset, but nothing that a
+seed computes depends on the others: a seed that diverges leaves, the rest go on.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import gcd
 from pathlib import Path
@@ -111,9 +111,7 @@ def share(site: Site, cell: Cell) -> Shared:
     task = Task(**{**vars(suite.tasks()[cell.task]), **facts})
     cls = methods.load(cell.method)
     method = build_method(cls, configuration)
-    optimiser = trainer.Optimiser(
-        settings.learning_rate, settings.target_rate, settings.clip_norm, settings.batch_size
-    )
+    optimiser = trainer.Optimiser(settings.learning_rate, settings.target_rate, settings.clip_norm, settings.batch_size)
     static = problem(settings, task, backbone_name(configuration["backbone"], cls))
     agent = trainer.build(method, value_rule(configuration, method), static, optimiser)
     return Shared(suite, task, settings, agent, suite.load(task, configuration["data"], site.data))
@@ -212,9 +210,7 @@ class PackRun:
         target = min(end, (step // stride + 1) * stride)
         return target if len(self.shared.dataset) == 1 else min(target, self.shared.next_rotation(step))
 
-    def _boundary(
-        self, phase: str, step: int, before: int, end: int, metrics: trainer.Losses, rate: float
-    ) -> None:
+    def _boundary(self, phase: str, step: int, before: int, end: int, metrics: trainer.Losses, rate: float) -> None:
         """Log, evaluate and save where each is due; ``before`` is what the earlier phase counted."""
         if not self.members:
             return

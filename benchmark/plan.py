@@ -1,4 +1,6 @@
-"""From words to cells: suite x methods x tasks x seeds, each with a key. Pure: needs no data, no tracker, no scheduler."""
+"""From words to cells: suite x methods x tasks x seeds, each with a key. Pure: needs no data, no tracker, no
+scheduler.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +103,9 @@ class Plan:
 
     def identities(self) -> list[dict[str, Any]]:
         """The distinct datasets, in order of first use."""
-        distinct = {canonical(pack.first.configuration["data"]): pack.first.configuration["data"] for pack in self.packs}
+        distinct = {
+            canonical(pack.first.configuration["data"]): pack.first.configuration["data"] for pack in self.packs
+        }
         return list(distinct.values())
 
 
@@ -226,7 +230,9 @@ def data_size(request: Request) -> dict[str, Any]:
     """The preset's [data] table with the source that was asked for."""
     if request.data not in ("official", "generated", "auto"):
         known = ["official", "generated", "auto"]
-        raise SettingsError(f"unknown data {request.data!r}; it is one of {', '.join(known)}{nearest(request.data, known)}")
+        raise SettingsError(
+            f"unknown data {request.data!r}; it is one of {', '.join(known)}{nearest(request.data, known)}"
+        )
     table = dict(preset_table(request.suite, request.preset)["data"])
     return table if request.data == "auto" else table | {"source": request.data}
 

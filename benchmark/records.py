@@ -1,13 +1,13 @@
 """The run directory: the truth about one run. Scheduler and tracker hold copies that can be made again from it.
 
-    <root>/runs/<key[:2]>/<key>/
-        config.json       the configuration that the key is the hash of
-        provenance.json   where each value came from
-        metrics.jsonl     a line for each log call: {"t": ms since epoch, "step": n, "m": {name: value}}
-        checkpoint/       the last good state, replaced atomically
-        attempts.jsonl    a line for each start, and one for how it ended
-        failed.json       error, message and attempt; removed by a retry
-        done.json         final numbers; written last, by rename: nothing else means "done"
+<root>/runs/<key[:2]>/<key>/
+    config.json       the configuration that the key is the hash of
+    provenance.json   where each value came from
+    metrics.jsonl     a line for each log call: {"t": ms since epoch, "step": n, "m": {name: value}}
+    checkpoint/       the last good state, replaced atomically
+    attempts.jsonl    a line for each start, and one for how it ended
+    failed.json       error, message and attempt; removed by a retry
+    done.json         final numbers; written last, by rename: nothing else means "done"
 """
 
 from __future__ import annotations
@@ -86,9 +86,7 @@ class Records:
         earlier = self._attempts()
         for line in earlier:
             if line.get("dataset_sha256", about["dataset_sha256"]) != about["dataset_sha256"]:
-                raise SuiteError(
-                    f"run {self.cell.key} began with other data; restore them, or delete {self.folder} to start it again"
-                )
+                raise SuiteError(f"run {self.cell.key} began with other data; restore them, or delete {self.folder}")
         self.attempt = 1 + max((line["attempt"] for line in earlier), default=0)
         (self.folder / "failed.json").unlink(missing_ok=True)
         self._append_attempt({"attempt": self.attempt, "start": milliseconds(), **about})

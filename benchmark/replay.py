@@ -1,13 +1,13 @@
 """Transitions on the device: sequence sampling inside jit, appending in place.
 
-Two tables stand for one pool: the offline rows, shared by all seeds, and behind them a seed's own online rows. Nothing is
-copied at the switch from offline to online, and S seeds hold the offline data once. Each observation is stored once: a
-row names the row of its next observation, and what a trajectory ends in lies behind the last row.
+Two tables stand for one pool: the offline rows, shared by all seeds, and behind them a seed's own online rows. Nothing
+is copied at the switch from offline to online, and S seeds hold the offline data once. Each observation is stored once:
+a row names the row of its next observation, and what a trajectory ends in lies behind the last row.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,14 +36,14 @@ ROW_FIELDS = ("next_row", "actions", "rewards", "masks", "terminals")
 
 
 class Transition(NamedTuple):
-    """One environment step, as it is appended; scalars but for ``obs``, ``action`` and ``next_obs``."""
+    """One environment step, as it is appended (or a block of them); NumPy's arrays on the host, JAX's inside jit."""
 
-    obs: Array
-    action: Array
-    reward: Array
-    mask: Array
-    terminal: Array
-    next_obs: Array
+    obs: Any
+    action: Any
+    reward: Any
+    mask: Any
+    terminal: Any
+    next_obs: Any
 
 
 def offline_table(rows: Rows) -> Table:
@@ -133,8 +133,8 @@ def sample(offline: Table, online: Table, key: Array, batch_size: int, chunk_len
     """``batch_size`` sequences, each start uniform over all rows that have H - 1 rows behind them.
 
     Li & Levine 2026 (arXiv 2601.14234), released code: rewards add up to the trajectory's end, also past a success; a
-    chunk's actions are taken as stored, even from the next trajectory; ``valid`` is 0 where a trajectory ends before the
-    last offset. The discounts are rounded once from float64, the sum of at most H small rewards is float32.
+    chunk's actions are taken as stored, even from the next trajectory; ``valid`` is 0 where a trajectory ends before
+    the last offset. The discounts are rounded once from float64, the sum of at most H small rewards is float32.
     """
     total = offline.size + online.size
     start = jax.random.randint(key, (batch_size,), 0, total - chunk_length + 1)

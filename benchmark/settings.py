@@ -1,7 +1,7 @@
 """The layers of settings, with the provenance of each value.
 
-Later wins: defaults of the program < suite facts < preset < the method's [default] < [domain.*] < [preset.*.*] < [run] <
-command line. A method's file may set its own hyperparameters and any setting of the run; an unknown key is an error.
+Later wins: defaults of the program < suite facts < preset < the method's [default] < [domain.*] < [preset.*.*] < [run]
+< command line. A method's file may set its own hyperparameters and any setting of the run; an unknown key is an error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from methods._contract import Backbone, Method, Problem
 
 PRESETS = Path(__file__).parent / "presets"
 
-BACKBONES: dict[str, dict[str, str]] = {
+BACKBONES: dict[str, dict[str, Any]] = {
     "reference": {"activation": "gelu", "time_features": "raw"},
     "paper": {"activation": "silu", "time_features": "fourier"},
 }

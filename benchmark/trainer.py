@@ -215,9 +215,7 @@ def train_offline(
     return over_seeds(seed, vectorised)(state, online)
 
 
-@partial(
-    jax.jit, static_argnames=("start_training", "vectorised"), donate_argnames=("state", "online", "metrics")
-)
+@partial(jax.jit, static_argnames=("start_training", "vectorised"), donate_argnames=("state", "online", "metrics"))
 def train_online(
     agent: Agent,
     state: State,

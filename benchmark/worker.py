@@ -1,7 +1,8 @@
 """A worker process: packs from start or checkpoint to done, one after another.
 
 Run as ``python -m benchmark.worker``; it reads JSON lines ({"site": ...}, {"run": [cells]}, {"stop": true}) and answers
-with JSON lines (progress, outcomes). It ends when its input ends, which is also how it notices that its launcher is gone.
+with JSON lines (progress, outcomes). It ends when its input ends, which is also how it notices that its launcher is
+gone.
 """
 
 from __future__ import annotations
@@ -39,9 +40,7 @@ MENDABLE = (
 """Errors of one pack whose text tells the user what to do. Any other ends the process, and the launcher reports it."""
 
 
-def run_pack(
-    site: Site, cells: Sequence[Cell], report: Report, stop: Callable[[], bool]
-) -> list[tuple[Cell, str]]:
+def run_pack(site: Site, cells: Sequence[Cell], report: Report, stop: Callable[[], bool]) -> list[tuple[Cell, str]]:
     """Run what is unfinished of a pack; the failures, each with one sentence. Raises Stopped when asked to pause.
 
     Members that an interruption left at different steps run in groups, one after another.

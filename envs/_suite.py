@@ -1,7 +1,7 @@
 """What a suite offers to the benchmark: tasks as data, datasets, and a pool of environments.
 
-A suite is a module ``envs/<suite>.py`` or package ``envs/<suite>/`` with the functions of `Suite`. Importing it must not
-import a simulator, so that a plan can be made without one.
+A suite is a module ``envs/<suite>.py`` or package ``envs/<suite>/`` with the functions of `Suite`. Importing it must
+not import a simulator, so that a plan can be made without one.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class SuiteError(Exception):
 class Task:
     """One task: its name and the facts that belong to the suite rather than to a method.
 
-    ``observation`` is the shape of one observation, ``action_size`` A, ``chunk_length`` H, ``horizon`` the step limit of
-    an episode, ``pessimism`` rho. ``sparse`` turns every reward into -1 (not solved) or 0. ``success_timing`` says which
-    state a step's success describes ("pre": the one before the step).
+    ``observation`` is the shape of one observation, ``action_size`` A, ``chunk_length`` H, ``horizon`` the step limit
+    of an episode, ``pessimism`` rho. ``sparse`` turns every reward into -1 (not solved) or 0. ``success_timing`` says
+    which state a step's success describes ("pre": the one before the step).
     """
 
     name: str
@@ -95,7 +95,7 @@ class Pool(Protocol):
         ...
 
     def step(self, chunks: Mapping[int, np.ndarray]) -> dict[int, Steps]:
-        """Execute slot -> actions (h, A) open loop; raises on a non-finite action or on a slot whose episode is over."""
+        """Execute slot -> actions (h, A) open loop; raises on a non-finite action, or where the episode is over."""
         ...
 
     def close(self) -> None: ...

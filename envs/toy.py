@@ -1,12 +1,13 @@
 """Toy worlds: a coffee break in which a method shows that it learns.
 
-Each is told by its first action component, taken over chunks of two steps; the second is a distraction. A context of +-1
-in the observation says which side is the good one, so that the answer has to be read from the critic.
+Each is told by its first action component, taken over chunks of two steps; the second is a distraction. A context of
++-1 in the observation says which side is the good one, so that the answer has to be read from the critic.
 
 - ``bandit``: the behaviour picks either side, one is right. Value 0 or -1; cloning succeeds half of the time.
 - ``corridor``: each chunk walks one way or the other; the goal lies at one end, a pit at the other; -1 for each step,
   -10 for the pit. The best value at the start is -(1 + 0.9 + ... + 0.9^4) with five steps before the sixth succeeds.
-- ``between``: both sides are right, the middle, where the behaviour's mean lies, is wrong. Cloning succeeds 3 in 5 times.
+- ``between``: both sides are right, the middle, where the behaviour's mean lies, is wrong. Cloning succeeds 3 in 5
+  times.
 """
 
 from __future__ import annotations
@@ -191,7 +192,9 @@ class ToyPool:
                 measures = {"success": success, "return": float(sum(slot.rewards)), "length": float(length)}
                 break
         states, rewards, terminated, cut = zip(*columns, strict=True)
-        return Steps(np.stack(states), np.asarray(rewards, np.float32), np.asarray(terminated), np.asarray(cut), measures)
+        return Steps(
+            np.stack(states), np.asarray(rewards, np.float32), np.asarray(terminated), np.asarray(cut), measures
+        )
 
     def close(self) -> None:
         self._slots.clear()

@@ -1,7 +1,7 @@
 """Flow policies: the interpolant, its loss, the one Euler loop, the denoised action, and steering.
 
-Noise is t = 0, data is t = 1, velocity is data minus noise. A latent (what the flow moves) becomes an action in `euler`,
-`denoise` and `as_action`, by the flow's own map, and nowhere else.
+Noise is t = 0, data is t = 1, velocity is data minus noise. A latent (what the flow moves) becomes an action in
+`euler`, `denoise` and `as_action`, by the flow's own map, and nowhere else.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def straight_through_clip(action: Array) -> Array:
     return action + constant(jnp.clip(action, -1.0, 1.0) - action)
 
 
-def rescaled(flow: Any, guidance: Array, velocity: Array, alpha: Array) -> Array:
+def rescaled(flow: Any, guidance: Array, velocity: Array, alpha: Array | float) -> Array:
     """velocity + alpha g, where g is the guidance scaled to the velocity's norm, per sample. QPILOTS (P-17).
 
     The epsilon is 1e-8, the value of the Meta Flow Maps release (arXiv 2601.14430); QPILOTS gives none.
@@ -105,7 +105,12 @@ def rescaled(flow: Any, guidance: Array, velocity: Array, alpha: Array) -> Array
 
 
 def steered(
-    flow: Any, guidance: Callable[..., Array], alpha: Array, problem: Problem, draw: Draw, noise: Array | None = None
+    flow: Any,
+    guidance: Callable[..., Array],
+    alpha: Array | float,
+    problem: Problem,
+    draw: Draw,
+    noise: Array | None = None,
 ) -> Array:
     """The flow's action when every step is bent by ``guidance(x, t[, noise_i])``, rescaled. QPILOTS, Algorithm 1."""
 

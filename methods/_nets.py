@@ -129,7 +129,7 @@ def columns(*inputs: Any) -> Array:
 
 @dataclass(frozen=True)
 class Network:
-    """A network: its module, the sizes of its inputs beside the observation, and which of them are times (last ones)."""
+    """A network: its module, the sizes of its inputs beside the observation, and how many times follow them."""
 
     problem: Problem
     module: nn.Module
@@ -213,8 +213,10 @@ class FlowAt:
 class CriticNetwork(Network):
     """Q(s, a), and Q(s, x, t) where timed; called without a time it means the clean time 1."""
 
-    def __call__(self, parameters: Parameters, obs: Array, chunk: Array, t: Any = 1.0) -> Array:
-        times = (t,) if self.times else ()
+    def __call__(self, parameters: Parameters, obs: Array, *inputs: Any) -> Array:
+        chunk, *times = inputs
+        if self.times and not times:
+            times = [1.0]
         return super().__call__(parameters, obs, chunk, *times)
 
 

@@ -2,8 +2,8 @@
 
 Reference: QPILOTS (arXiv 2606.14801), (P-16, P-17) and Appendix C; Meta Flow Maps (arXiv 2601.14430).
 Differs from the paper: as QPILOTS-U. Open there, settled here: the adaptive weight is (|d|^2 + c)^-p, held; t = r^2 in
-both losses; samples are not clipped; critic values are neither normalised nor clipped. With p = 1/2 the diagonal's noisy
-target is fitted by a median, which pulls the map towards the dominant mode: kept, as published.
+both losses; samples are not clipped; critic values are neither normalised nor clipped. With p = 1/2 the diagonal's
+noisy target is fitted by a median, which pulls the map towards the dominant mode: kept, as published.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from methods._traced import constant
 
 @dataclass(frozen=True)
 class ReBRAC(Method):
-    """``alpha``: weight of the behaviour term; ``actor_noise``: sigma of the noise, which is clipped to +-noise_clip."""
+    """``alpha``: weight of the behaviour term; ``actor_noise``: sigma of the noise; ``noise_clip``: its bound."""
 
     alpha: float
     actor_noise: float

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # tests compile much and run little
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 
@@ -18,7 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "golden_file" in metafunc.fixturenames:
-        folder: Path = metafunc.config.getoption("--golden")
+        folder = Path(str(metafunc.config.getoption("--golden")))
         files = sorted(folder.glob("*.npz"))
         if not files:
             raise pytest.UsageError(f"no .npz file in {folder}; give --golden a folder of golden vectors")

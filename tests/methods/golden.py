@@ -1,7 +1,8 @@
 """Golden vectors: the numbers of one update of one method on one fixed batch, in the names of the file.
 
-The baselines' files were made with the reference implementation of Li & Levine 2026 (arXiv 2601.14234), those of QPILOTS
-by an independent float64 evaluation of the formulas of arXiv 2606.14801. One table translates their names into ours.
+The baselines' files were made with the reference implementation of Li & Levine 2026 (arXiv 2601.14234), those of
+QPILOTS by an independent float64 evaluation of the formulas of arXiv 2606.14801. One table translates their names into
+ours.
 """
 
 from __future__ import annotations

@@ -1,0 +1,278 @@
+"""A whole tiny run, stopped anywhere, packed or alone, with a neighbour that diverges: the numbers are the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmark import checkpoint, trainer
+from benchmark.pack import Stopped
+from benchmark.records import folder_of, state_of
+from tests.benchmark import tiny
+
+pytestmark = pytest.mark.slow  # all share the programs that the first compiles
+
+
+class Stop:
+    """Asks to pause at its n-th question, counted from 1; 0 is never."""
+
+    def __init__(self, at: int = 0) -> None:
+        self.at, self.asked = at, 0
+
+    def __call__(self) -> bool:
+        self.asked += 1
+        return self.asked == self.at
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """Results of the pack that never stopped, and how often it asked whether to stop."""
+    root, stop = tmp_path_factory.mktemp("whole"), Stop()
+    assert tiny.run(root, tiny.cells(), stop) == []
+    return root, stop.asked
+
+
+def assert_same(root: Path, wanted: Path, cells: list[Any] | None = None, tolerance: float = 0.0) -> None:
+    for cell in cells or tiny.cells():
+        assert tiny.done(root, cell) == tiny.done(wanted, cell)
+        ours, theirs = tiny.history(root, cell), tiny.history(wanted, cell)
+        assert [point[:2] for point in ours] == [point[:2] for point in theirs]
+        np.testing.assert_allclose(
+            [value for *_, value in ours], [value for *_, value in theirs], rtol=tolerance, atol=tolerance
+        )
+        mine, others = tiny.arrays(root, cell), tiny.arrays(wanted, cell)
+        assert mine.keys() == others.keys()
+        for name, array in others.items():
+            np.testing.assert_allclose(mine[name], array, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+def pause(root: Path, at: int) -> None:
+    with pytest.raises(Stopped):
+        tiny.run(root, tiny.cells(), Stop(at))
+    assert {state_of(folder_of(root, cell.key)) for cell in tiny.cells()} == {"begun"}
+
+
+def test_what_a_run_records(whole: tuple[Path, int]) -> None:
+    """The points of the protocol: evaluations at multiples and at the ends of phases, none at 0."""
+    for cell in tiny.cells():
+        points = tiny.history(whole[0], cell)
+        assert [step for step, name, _ in points if name == "evaluation/success"] == [10, 20, 30, 40, 44]
+        assert [step for step, name, _ in points if name == "offline/loss"] == [5, 10, 15, 20]
+        assert [step for step, name, _ in points if name == "online/loss"] == [25, 30, 35, 40, 44]
+        last = {name: value for step, name, value in points if step == 44}
+        assert tiny.done(whole[0], cell)["online_return"] == last["evaluation/return"]
+        assert state_of(folder_of(whole[0], cell.key)) == "done"
+        assert all(value != 0.0 for _, name, value in points if name.endswith("/loss"))
+
+
+def test_seeds_differ(whole: tuple[Path, int]) -> None:
+    """Their networks, their data and their noise: equal seeds would pass every other check here."""
+    one, other = (tiny.arrays(whole[0], cell) for cell in tiny.cells())
+    for name in ("rows/actions", "rows/observations", ".parameters['flow']"):
+        found = [key for key in one if key.startswith(name)]
+        assert found
+        assert any(one[key].shape != other[key].shape or (one[key] != other[key]).any() for key in found)
+
+
+def test_updates_are_counted_as_published(whole: tuple[Path, int]) -> None:
+    """One for each offline step; online, one for each step from ``start_training`` on."""
+    counts = {int(array) for name, array in tiny.arrays(whole[0], tiny.cells()[0]).items() if name.endswith(".count")}
+    assert counts == {20 + 24 - 4 + 1}
+
+
+def test_every_environment_step_is_stored_once_and_in_order(whole: tuple[Path, int]) -> None:
+    for cell in tiny.cells():
+        rows = tiny.arrays(whole[0], cell)
+        assert len(rows["rows/actions"]) == 24
+        ends = rows["rows/terminals"] > 0
+        assert ends.any()
+        assert len(rows["rows/finals"]) == ends.sum()
+        clock = rows["rows/observations"][:, 2]  # turns at every step, and is 0 at each start
+        starts = np.concatenate([[True], ends[:-1]])
+        assert (clock[:24][starts] == 0.0).all()
+        assert (clock[1:24][~ends[:-1]] != clock[:23][~ends[:-1]]).all()
+        assert (rows["rows/masks"][~ends] == 1.0).all()  # nothing terminates inside a trajectory
+
+
+POINTS = 23
+"""Questions of the run that never stopped; the first test below counts them again."""
+BOUNDARY = "stopped where an episode step completes a boundary, the run goes on without logging and evaluating there"
+
+
+def test_the_points_below_are_all_there_are(whole: tuple[Path, int]) -> None:
+    assert whole[1] == POINTS
+
+
+@pytest.mark.parametrize("at", range(1, POINTS + 1))
+def test_a_run_that_stopped_is_the_run_that_never_did(whole: tuple[Path, int], tmp_path: Path, at: int) -> None:
+    pause(tmp_path, at)
+    assert tiny.run(tmp_path, tiny.cells()) == []
+    assert_same(tmp_path, whole[0])
+    attempts = (folder_of(tmp_path, tiny.cells()[0].key) / "attempts.jsonl").read_text().splitlines()
+    assert [json.loads(line).get("how", "start") for line in attempts] == ["start", "stopped", "start", "done"]
+
+
+def test_a_run_that_stops_at_every_point_gets_there(whole: tuple[Path, int], tmp_path: Path) -> None:
+    for _ in range(3 * POINTS):
+        try:
+            tiny.run(tmp_path, tiny.cells(), lambda: True)
+            break
+        except Stopped:
+            pass
+    assert_same(tmp_path, whole[0])
+
+
+@pytest.mark.parametrize("at", [2, 8])
+def test_a_run_that_was_killed_starts_from_its_last_checkpoint(
+    whole: tuple[Path, int], tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while it saves: what it had logged since the last checkpoint is logged once."""
+
+    class Killed(BaseException):
+        pass
+
+    calls = iter(range(1, 100))
+
+    def save(*arguments: Any) -> None:
+        if next(calls) == at:
+            raise Killed
+        original(*arguments)
+
+    original = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", save)
+    with pytest.raises(Killed):
+        tiny.run(tmp_path, tiny.cells())
+    monkeypatch.undo()
+    assert tiny.run(tmp_path, tiny.cells()) == []
+    assert_same(tmp_path, whole[0])
+
+
+def test_members_that_an_interruption_left_in_different_phases(whole: tuple[Path, int], tmp_path: Path) -> None:
+    """Killed between the saves of two members: one stands in the online phase, the other at the end of the first."""
+    first, second = tiny.cells()
+    pause(tmp_path, 4)  # the end of the offline phase
+    kept = tmp_path / "kept"
+    shutil.copytree(folder_of(tmp_path, second.key), kept)
+    pause(tmp_path, 2)  # the second chunk
+    shutil.rmtree(folder_of(tmp_path, second.key))
+    shutil.move(kept, folder_of(tmp_path, second.key))
+    assert tiny.run(tmp_path, tiny.cells()) == []
+    assert_same(tmp_path, whole[0], tolerance=1e-5)
+
+
+def test_a_seed_alone_is_the_seed_in_its_pack(whole: tuple[Path, int], tmp_path: Path) -> None:
+    alone = tiny.cells()[1:]
+    assert tiny.run(tmp_path, alone) == []
+    assert_same(tmp_path, whole[0], alone, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("change", [{"log_every": 2}, {"evaluate_every": 5}])
+def test_a_chunk_goes_on_across_boundaries(whole: tuple[Path, int], tmp_path: Path, change: dict[str, int]) -> None:
+    """How often the host looks changes nothing but what is logged."""
+    assert tiny.run(tmp_path, tiny.cells(**change)) == []
+    for cell, base in zip(tiny.cells(**change), tiny.cells(), strict=True):
+        assert tiny.done(tmp_path, cell) == tiny.done(whole[0], base)
+        for name, array in tiny.arrays(whole[0], base).items():
+            np.testing.assert_allclose(tiny.arrays(tmp_path, cell)[name], array, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def poisoned(state: trainer.State, s: int) -> trainer.State:
+    """The state with parameters of seed ``s`` that are no numbers."""
+    parameters = jax.tree.map(lambda leaf: leaf.at[s].set(jnp.nan), state.parameters)
+    return state._replace(parameters=parameters)
+
+
+def assert_one_diverged(root: Path, whole: Path, failed: list[Any]) -> None:
+    """The first seed went on as if it had been alone; the second failed with a sentence, and is tried again."""
+    first, second = tiny.cells()
+    assert_same(root, whole, [first], tolerance=1e-5)
+    assert [cell.key for cell, _ in failed] == [second.key]
+    folder = folder_of(root, second.key)
+    assert state_of(folder) == "failed"
+    failure = json.loads((folder / "failed.json").read_text())
+    assert failure["error"] == "Diverged"
+    assert failure["message"].startswith("seed 1 of flow on corridor-v0 diverged by step")
+    assert "learning_rate" in failure["message"]
+    assert '"diverged": 1.0' in (folder / "metrics.jsonl").read_text()
+
+
+def test_a_seed_that_diverges_leaves_and_is_tried_again(
+    whole: tuple[Path, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init = trainer.init
+    monkeypatch.setattr(trainer, "init", lambda agent, seeds: poisoned(init(agent, seeds), 1))
+    assert_one_diverged(tmp_path, whole[0], tiny.run(tmp_path, tiny.cells()))
+    monkeypatch.undo()
+    assert tiny.run(tmp_path, tiny.cells()[1:]) == []
+    assert_same(tmp_path, whole[0], tiny.cells()[1:], tolerance=1e-5)
+    assert not (folder_of(tmp_path, tiny.cells()[1].key) / "failed.json").exists()
+
+
+def poisoning(function: Callable[..., Any], after: int, s: int) -> Callable[..., Any]:
+    """``function``, whose ``after``-th call leaves seed ``s`` with parameters that are no numbers."""
+    calls = iter(range(1, 1000))
+
+    def call(*arguments: Any) -> Any:
+        state, *rest = function(*arguments)
+        return (poisoned(state, s) if next(calls) == after else state, *rest)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("phase", "after"),
+    [
+        pytest.param("train_online", 5, id="between two chunks"),
+        pytest.param("train_offline", 2, id="by the last update before an evaluation"),
+    ],
+)
+def test_a_seed_that_diverges_unseen_does_not_take_its_mate_along(
+    whole: tuple[Path, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str, after: int
+) -> None:
+    """Its next action is not a number, before its next loss could tell."""
+    monkeypatch.setattr(trainer, phase, poisoning(getattr(trainer, phase), after, 1))
+    assert_one_diverged(tmp_path, whole[0], tiny.run(tmp_path, tiny.cells()))
+
+
+def test_when_all_diverge_all_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    init = trainer.init
+    monkeypatch.setattr(trainer, "init", lambda agent, seeds: poisoned(poisoned(init(agent, seeds), 0), 1))
+    failed = tiny.run(tmp_path, tiny.cells())
+    assert [cell.seed for cell, _ in failed] == [0, 1]
+    assert {state_of(folder_of(tmp_path, cell.key)) for cell in tiny.cells()} == {"failed"}
+
+
+def test_a_disk_that_is_full_fails_the_pack_with_a_sentence(
+    whole: tuple[Path, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device", "state.npz")
+
+    monkeypatch.setattr(np, "savez", full)
+    failed = tiny.run(tmp_path, tiny.cells())
+    assert {text for _, text in failed} == {
+        "No space left on device (state.npz); make room or mend the path, then run the same command again"
+    }
+    monkeypatch.undo()
+    assert tiny.run(tmp_path, tiny.cells()) == []
+    assert_same(tmp_path, whole[0])
+
+
+def test_a_damaged_checkpoint_says_what_to_do(whole: tuple[Path, int], tmp_path: Path) -> None:
+    pause(tmp_path, 2)
+    path = folder_of(tmp_path, tiny.cells()[0].key) / "checkpoint" / "state.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    failed = tiny.run(tmp_path, tiny.cells())
+    assert {cell.seed for cell, _ in failed} == {0, 1}
+    assert "delete it to start this run again" in failed[0][1]
+    path.unlink()
+    assert tiny.run(tmp_path, tiny.cells()) == []
+    assert_same(tmp_path, whole[0], tolerance=1e-5)

@@ -1,0 +1,82 @@
+"""Runs small enough for a test: the toy corridor, one narrow layer, a handful of steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.pack import Shared, Site, share
+from benchmark.plan import Cell, Request, make
+from benchmark.records import folder_of
+from benchmark.worker import run_pack
+
+SIZES = {
+    "offline_steps": 20,
+    "online_steps": 24,
+    "start_training": 4,
+    "evaluate_every": 10,
+    "evaluation_episodes": 2,
+    "log_every": 5,
+    "batch_size": 8,
+    "flow_steps": 2,
+    "heads": 2,
+    "actor_widths": [8],
+    "value_widths": [8],
+}
+EPISODES = 20
+"""Recorded trajectories: 320 rows."""
+
+
+def words(**changes: Any) -> tuple[str, ...]:
+    """The sizes as a user would write them after ``--set``."""
+    return tuple(f"run.{name}={value}" for name, value in (SIZES | changes).items())
+
+
+def cells(seeds: str = "0-1", task: str = "corridor-v0", **changes: Any) -> list[Cell]:
+    """The cells of one tiny pack."""
+    plan = make(Request("toy", "quick", methods="flow", tasks=(task,), seeds=seeds, overrides=words(**changes)))
+    (pack,) = plan.packs
+    data = {**pack.first.configuration["data"], "episodes": EPISODES}
+    return [Cell({**cell.configuration, "data": data}, cell.provenance) for cell in pack.cells]
+
+
+def site(root: Path) -> Site:
+    return Site(root, root / "data", 0, {"pack": "p", "plan": "q"})
+
+
+@cache
+def shared() -> Shared:
+    """Task, agent and data of the tiny pack."""
+    return share(site(Path("nowhere")), cells("0")[0])
+
+
+def never() -> bool:
+    return False
+
+
+def run(root: Path, pack: list[Cell], stop: Callable[[], bool] = never) -> list[tuple[Cell, str]]:
+    """The pack to its end, as a worker runs it."""
+    return run_pack(site(root), pack, lambda event: None, stop)
+
+
+def done(root: Path, cell: Cell) -> dict[str, float]:
+    """The final numbers of a run."""
+    return json.loads((folder_of(root, cell.key) / "done.json").read_text())["final"]
+
+
+def history(root: Path, cell: Cell) -> list[tuple[int, str, float]]:
+    """Every logged (step, name, value), in order, without what depends on the clock."""
+    lines = (folder_of(root, cell.key) / "metrics.jsonl").read_text().splitlines()
+    points = [(line["step"], name, value) for line in map(json.loads, lines) for name, value in line["m"].items()]
+    return [point for point in points if not point[1].endswith("steps_per_second")]
+
+
+def arrays(root: Path, cell: Cell) -> dict[str, np.ndarray]:
+    """All arrays of a run's last checkpoint, without its note."""
+    with np.load(folder_of(root, cell.key) / "checkpoint" / "state.npz", allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files if name != "note.json"}

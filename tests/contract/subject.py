@@ -1,0 +1,174 @@
+"""A method in a tiny problem, and the programs that its checks share: each is compiled once."""
+
+from __future__ import annotations
+
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import methods
+from benchmark import trainer
+from benchmark.evaluate import evaluate
+from benchmark.plan import Request, build_method, make, value_rule
+from benchmark.replay import Table, empty_table, offline_table
+from benchmark.settings import BACKBONES
+from envs import load_suite
+from methods._contract import Backbone, Batch, Draw, Problem
+
+SEEDS = (3, 5)
+LENGTH = 20
+"""Updates of one dispatch; the same for all checks, because it is part of the program."""
+ROWS = 4
+
+
+class RowDraw(Draw):
+    """What row ``row`` of a batch of ROWS draws, when it is alone."""
+
+    def __init__(self, key: jax.Array, row: int, prefix: str = "") -> None:
+        super().__init__(key, prefix)
+        self._row = row
+
+    def scope(self, prefix: str) -> RowDraw:
+        return RowDraw(self._key, self._row, self._prefix + prefix)
+
+    def _draw(self, sample: Any, name: str, shape: tuple[int, ...], steps: int | None) -> jax.Array:
+        together = super()._draw(sample, name, (ROWS, *shape[1:]), steps)
+        row = slice(self._row, self._row + 1)
+        return together[row] if steps is None else together[:, row]
+
+
+class Subject:
+    """One method on the two-mode bandit, width 16."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.task = load_suite("toy").tasks()["bandit-v0"]
+        plan = make(Request("toy", "quick", methods=name, tasks=(self.task.name,)))
+        self.configuration = plan.cells[0].configuration
+        self.cls = methods.load(name)
+        self.method: Any = build_method(self.cls, self.configuration)
+        backbone = Backbone(**BACKBONES["reference"], actor_widths=(16, 16), value_widths=(16, 16), heads=3)
+        self.problem = Problem(
+            observation=self.task.observation,
+            action_size=self.task.action_size,
+            chunk_length=self.task.chunk_length,
+            discount=self.task.discount,
+            pessimism=self.task.pessimism,
+            flow_steps=4,
+            backbone=backbone,
+        )
+        self.rule = value_rule(self.configuration, self.method)
+        self.agent = self.agent_of(self.method)
+
+    def agent_of(self, method: Any) -> trainer.Agent:
+        optimiser = trainer.Optimiser(3e-3, 0.02, self.cls.clip_norm, 64)
+        return trainer.build(method, self.rule, self.problem, optimiser)
+
+    @cached_property
+    def data(self) -> Table:
+        return bandit_data()
+
+    def online(self, seeds: int) -> Table:
+        return jax.tree.map(
+            lambda leaf: jnp.stack([leaf] * seeds), empty_table(1, self.task.observation, self.task.action_size)
+        )
+
+    def train(self, state: trainer.State, agent: trainer.Agent | None = None, vectorised: bool = False) -> Any:
+        seeds = len(state.iteration)
+        state = jax.tree.map(jnp.copy, state)  # it is donated, and the checks use it again
+        return trainer.train_offline(agent or self.agent, state, self.data, self.online(seeds), LENGTH, vectorised)
+
+    @cached_property
+    def fresh(self) -> trainer.State:
+        return trainer.init(self.agent, SEEDS)
+
+    @cached_property
+    def trained(self) -> trainer.State:
+        return self.train(self.fresh)[0]
+
+    @cached_property
+    def batch(self) -> Batch:
+        """A batch of ROWS rows, one of which crosses the end of its trajectory."""
+        rng = np.random.default_rng(0)
+        obs, chunk, reward, next_obs = (
+            jnp.asarray(rng.normal(size=shape), jnp.float32)
+            for shape in (
+                (ROWS, *self.task.observation),
+                (ROWS, self.problem.D),
+                (ROWS,),
+                (ROWS, *self.task.observation),
+            )
+        )
+        valid = jnp.asarray([1.0, 0.0, 1.0, 1.0])
+        return Batch(obs, jnp.clip(chunk, -1, 1), reward, jnp.asarray([1.0, 1.0, 0.0, 1.0]), valid, next_obs)
+
+    @cached_property
+    def row_zero(self) -> tuple[trainer.Trees, trainer.Trees]:
+        """Parameters and averages of the first trained seed."""
+        first = jax.tree.map(lambda leaf: leaf[0], self.trained)
+        return first.parameters, first.slow
+
+    @cached_property
+    def act(self) -> Any:
+        """(method, obs, draw's key, row or None) -> chunks; compiled for each batch size."""
+        parameters, slow = self.row_zero
+
+        def act(method: Any, obs: jax.Array, key: jax.Array, row: int | None) -> jax.Array:
+            draw = Draw(key) if row is None else RowDraw(key, row)
+            agent = trainer.Agent(method, self.rule, self.problem, self.agent.optimiser)
+            return trainer.act(agent, parameters, slow, obs, draw)
+
+        return jax.jit(act, static_argnames="row")
+
+    @cached_property
+    def terms(self) -> Any:
+        """(batch) -> all terms, their gradient, and the gradient of what is not the value rule's in each network."""
+        live, slow = self.row_zero
+
+        def terms(batch: Batch) -> Any:
+            draw = Draw(jax.random.PRNGKey(7))
+
+            def all_terms(live: trainer.Trees) -> Any:
+                found = trainer.losses(self.agent, live, slow, batch, draw)
+                return sum(found.values()), found
+
+            def extraction(live: trainer.Trees) -> Any:
+                views = trainer.make_views(self.agent, live, live, slow)
+                found = self.method.base_loss(views, batch, draw) | self.method.losses(views, batch, draw)
+                return sum((found[name] for name in found.keys() - set(self.cls.critic_terms)), jnp.zeros(()))
+
+            gradient, found = jax.grad(all_terms, has_aux=True)(live)
+            return found, gradient, jax.grad(extraction)(live)
+
+        return jax.jit(terms)
+
+    def learned(self) -> float:
+        """Success on the bandit after 400 updates, over 2 seeds x 100 episodes."""
+        state = self.fresh
+        for _ in range(400 // LENGTH):
+            state, _ = self.train(state)
+        width = 25
+        pool = load_suite("toy").pool(self.task, len(SEEDS) * width, 0)
+        found = evaluate(self.agent, state, pool, 0, width, 100, 0, lambda done, total: None)
+        return float(np.mean([each["success"] for each in found]))
+
+
+@cache
+def bandit_data() -> Table:
+    task = load_suite("toy").tasks()["bandit-v0"]
+    identity = load_suite("toy").identity(task, "generated", {"episodes": 200})
+    return offline_table(load_suite("toy").load(task, identity, Path())[0])
+
+
+@cache
+def subject(name: str) -> Subject:
+    return Subject(name)
+
+
+@cache
+def success(name: str) -> float:
+    return subject(name).learned()

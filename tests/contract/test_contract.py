@@ -1,0 +1,183 @@
+"""What every method must do, unasked: one test for each (method, check). A new method needs no new test.
+
+A method may declare a known failure, ``known_failures = {check: reason}``; a declared failure that heals is an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.monitoring
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import methods
+from benchmark import checkpoint, trainer
+from benchmark.plan import Request, make
+from benchmark.settings import presets
+from envs import load_suite, suites
+from methods._contract import Draw
+from methods._traced import traced_names
+from tests.contract.subject import ROWS, SEEDS, Subject, subject, success
+
+Check = Callable[[Subject, Path], None]
+CHECKS: dict[str, Check] = {}
+COMPILE = "/jax/core/compile/backend_compile_duration"
+
+
+def check(function: Check) -> Check:
+    CHECKS[function.__name__] = function
+    return function
+
+
+def cases() -> Iterator[Any]:
+    for name in methods.names():
+        for each in CHECKS:
+            reason = methods.load(name).known_failures.get(each)
+            marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
+            yield pytest.param(name, each, marks=marks, id=f"{name}-{each}")
+
+
+@contextmanager
+def compilations() -> Iterator[list[str]]:
+    """Collects the compilations that happen inside."""
+    seen: list[str] = []
+
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        if event == COMPILE:
+            seen.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield seen
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def close(a: Any, b: Any, tolerance: float) -> bool:
+    equal = jax.tree.map(lambda x, y: bool(np.allclose(x, y, rtol=tolerance, atol=tolerance)), a, b)
+    return all(jax.tree.leaves(equal))
+
+
+@check
+def acts_in_range(s: Subject, _: Path) -> None:
+    key = jax.random.PRNGKey(1)
+    for rows, row in ((ROWS, None), (1, 0)):
+        action = np.asarray(s.act(s.method, s.batch.obs[:rows], key, row))
+        assert action.shape == (rows, s.problem.D)
+        assert np.isfinite(action).all()
+        assert np.abs(action).max() <= 1.0
+
+
+@check
+def a_row_equals_its_observation_alone(s: Subject, _: Path) -> None:
+    key = jax.random.PRNGKey(1)
+    together = s.act(s.method, s.batch.obs, key, None)
+    alone = s.act(s.method, s.batch.obs[:1], key, 0)
+    np.testing.assert_allclose(alone[0], together[0], rtol=0, atol=1e-5)
+    assert not np.allclose(together[0], together[2], atol=1e-5)
+
+
+@check
+def seeds_together_equal_seeds_alone(s: Subject, _: Path) -> None:
+    one_by_one, _ = s.train(s.fresh)
+    mapped, _ = s.train(s.fresh, vectorised=True)
+    alone, _ = s.train(trainer.init(s.agent, SEEDS[:1]))
+    first = jax.tree.map(lambda leaf: leaf[:1], one_by_one)
+    assert close(first.parameters, alone.parameters, 1e-5)
+    assert close(one_by_one.parameters, mapped.parameters, 1e-5)
+    second = jax.tree.map(lambda leaf: leaf[1:], one_by_one)
+    assert not close(first.parameters, second.parameters, 1e-5)
+
+
+@check
+def the_second_update_does_not_compile(s: Subject, _: Path) -> None:
+    state = s.trained
+    s.train(state)
+    with compilations() as seen:
+        jax.block_until_ready(s.train(state))
+    assert not seen
+
+
+@check
+def floats_sweep_without_compiling(s: Subject, _: Path) -> None:
+    s.train(s.trained)
+    for name in traced_names(s.cls):
+        other = dataclasses.replace(s.method, **{name: float(getattr(s.method, name)) * 0.9 + 0.01})
+        agent = trainer.Agent(other, other.value, s.problem, s.agent.optimiser)
+        with compilations() as seen:
+            jax.block_until_ready(s.train(s.trained, agent))
+        assert not seen, name
+
+
+@check
+def only_named_terms_train_the_critic(s: Subject, _: Path) -> None:
+    assert set(s.cls.critic_terms) <= set(s.terms(s.batch)[0])
+    _, everything, extraction = s.terms(s.batch)
+    norms = {name: float(sum(jnp.abs(leaf).sum() for leaf in jax.tree.leaves(extraction[name]))) for name in extraction}
+    assert norms["critic"] == 0.0
+    untrained = [name for name, tree in everything.items() if not any(np.any(leaf) for leaf in jax.tree.leaves(tree))]
+    assert not untrained, "a network that no term trains"
+
+
+@check
+def saving_and_going_on_equals_never_stopping(s: Subject, folder: Path) -> None:
+    for i in range(len(SEEDS)):
+        checkpoint.save(folder / str(i), jax.tree.map(lambda leaf, i=i: leaf[i], s.trained), {}, {})
+    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), s.trained)
+    restored = [checkpoint.load(folder / str(i), like)[0] for i in range(len(SEEDS))]
+    went_on, _ = s.train(jax.tree.map(lambda *leaves: jnp.stack(leaves), *restored))
+    straight, _ = s.train(s.trained)
+    assert all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (went_on, straight)), strict=True))
+
+
+@check
+def a_masked_batch_gives_finite_losses(s: Subject, _: Path) -> None:
+    nothing = jnp.zeros_like(s.batch.valid)
+    terms, gradient, _ = s.terms(s.batch._replace(valid=nothing, mask=nothing))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((terms, gradient)))
+
+
+@check
+def averages_lag_by_one_update(s: Subject, _: Path) -> None:
+    """After the first update that moves them, averages still equal the initial parameters."""
+    first = jax.tree.map(lambda leaf: leaf[0], s.fresh)
+    update = jax.jit(lambda state: trainer.update(s.agent, state, s.batch, Draw(jax.random.PRNGKey(2))))
+    for iteration in (1, s.cls.average_every):
+        state = first._replace(iteration=jnp.asarray(iteration, jnp.int32))
+        after, _ = update(state)
+        assert close(after.slow, first.slow, 1e-7)
+        again, _ = update(after)
+        moved = not close(again.slow["critic"], first.slow["critic"], 1e-7)
+        assert moved == (iteration % s.cls.average_every == 0)
+
+
+@check
+def learns_bandit(s: Subject, _: Path) -> None:
+    assert success(s.name) > success("flow") + 0.15
+
+
+@check
+def resolves_in_every_domain(s: Subject, _: Path) -> None:
+    for suite in suites():
+        domains = {task.domain for task in load_suite(suite).tasks().values()}
+        for preset in presets(suite):
+            assert make(Request(suite, preset, methods=s.name, seeds="0")).cells, (suite, preset)
+        assert {cell.configuration["domain"] for cell in widest(suite, s.name)} == domains
+
+
+def widest(suite: str, name: str) -> list[Any]:
+    """The plan of a suite's largest preset, over all tasks."""
+    plans = [make(Request(suite, preset, methods=name, seeds="0")) for preset in presets(suite)]
+    return max((plan.cells for plan in plans), key=len)
+
+
+@pytest.mark.parametrize(("method", "name"), list(cases()))
+def test_contract(method: str, name: str, tmp_path: Path) -> None:
+    CHECKS[name](subject(method), tmp_path)

@@ -81,7 +81,8 @@ def description() -> str:
     """What ``--help`` says above the options: the suites, presets and methods that there are."""
     usable, reasons = methods.available()
     lines = [
-        "Run every (method, task, seed) of a plan, then print the leaderboard. Run again, it goes on and skips what is done.",
+        "Run every (method, task, seed) of a plan, then print the leaderboard.",
+        "Run again, it goes on where it was and skips what is done.",
         "",
         *(f"Suite {suite}: presets {', '.join(presets(suite))}." for suite in suites()),
         f"Methods: {', '.join(usable)}.",

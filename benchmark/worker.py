@@ -16,8 +16,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")  # compiles faster, and runs no slower
-
 import jax
 
 from benchmark import checkpoint, trainer
@@ -115,6 +113,8 @@ class Channel:
 def serve(channel: Channel) -> None:
     """Run packs until told to stop."""
     site = channel.next()["site"]
+    if site["cores"]:
+        os.sched_setaffinity(0, site["cores"])  # before JAX sizes its thread pools
     jax.config.update("jax_compilation_cache_dir", str(Path(site["root"]) / "cache"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     while "run" in (message := channel.next()):

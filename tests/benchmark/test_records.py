@@ -1,0 +1,193 @@
+"""The run directory: one writer, nothing half-written, and "done" comes last."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.plan import Cell
+from benchmark.records import Records, RunLocked, folder_of, read_json, state_of, write_json
+from envs._suite import SuiteError
+
+ROOT = Path(__file__).parents[2]
+CELL = Cell({"method": "m", "task": "t", "seed": 0}, {"settings.x": "program"})
+ABOUT = {"dataset_sha256": "abc", "host": "h"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return folder_of(tmp_path, CELL.key)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+Begin = Callable[..., Records]
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Begin]:
+    """Begin the run, as a process does; whoever began it before is gone."""
+    opened: list[Records] = []
+
+    def begin(**about: Any) -> Records:
+        for earlier in opened:
+            earlier.close()
+        opened.append(Records(tmp_path, CELL))
+        opened[-1].begin(ABOUT | about)
+        return opened[-1]
+
+    yield begin
+    for each in opened:
+        each.close()
+
+
+def test_a_run_lies_where_its_key_says(tmp_path: Path, folder: Path) -> None:
+    assert folder == tmp_path / "runs" / CELL.key[:2] / CELL.key
+    Records(tmp_path, CELL).close()
+    assert read_json(folder / "config.json") == CELL.configuration
+    assert read_json(folder / "provenance.json") == CELL.provenance
+
+
+def test_states_in_the_order_of_a_life(begin: Begin, tmp_path: Path, folder: Path) -> None:
+    assert state_of(folder) == "planned"
+    records = Records(tmp_path, CELL)
+    assert state_of(folder) == "planned"
+    records.begin(ABOUT)
+    assert state_of(folder) == "begun"
+    records.fail("Diverged", "why")
+    assert state_of(folder) == "failed"
+    assert read_json(folder / "failed.json") == {"error": "Diverged", "message": "why", "attempt": 1}
+    records.close()
+    again = begin()
+    assert state_of(folder) == "begun"
+    assert not (folder / "failed.json").exists()
+    again.stop()
+    assert state_of(folder) == "begun"
+    last = begin()
+    last.finish({"x": 1.0})
+    assert state_of(folder) == "done"
+    attempts = lines(folder / "attempts.jsonl")
+    assert [(each["attempt"], each.get("how", "start")) for each in attempts] == [
+        *((1, "start"), (1, "failed"), (2, "start"), (2, "stopped"), (3, "start"), (3, "done"))
+    ]
+    assert attempts[0]["host"] == "h"
+
+
+def test_done_is_written_last_and_holds_the_checksum(
+    begin: Begin, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever can fail before it leaves a run that is not done."""
+    records = begin()
+    records.log(1, {"a": 1.0})
+
+    def fails(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(*((os, name, fails) if name == "fsync" else (Path, name, fails)))
+            with pytest.raises(OSError, match="No space"):
+                records.finish({"x": 1.0})
+        assert state_of(folder) == "begun"
+    records.finish({"x": 1.0})
+    checksum = hashlib.sha256((folder / "metrics.jsonl").read_bytes()).hexdigest()
+    assert read_json(folder / "done.json") == {"final": {"x": 1.0}, "metrics_sha256": checksum}
+
+
+def test_metrics_are_lines_and_what_is_no_number_is_flagged(begin: Begin, folder: Path) -> None:
+    records = begin()
+    records.log(5, {"a": 1.5, "b": 2.0})
+    records.log(10, {"a": float("nan"), "b": float("inf"), "c": 3.0})
+    found = lines(folder / "metrics.jsonl")  # at once, without closing
+    assert [(each["step"], each["m"]) for each in found] == [
+        (5, {"a": 1.5, "b": 2.0}),
+        (10, {"c": 3.0, "diverged": 1.0}),
+    ]
+    assert found[0]["t"] <= found[1]["t"]
+
+
+def test_cut_back_forgets_what_came_after(begin: Begin, folder: Path) -> None:
+    records = begin()
+    records.log(1, {"a": 1.0})
+    offset = records.offset
+    records.log(2, {"a": 2.0})
+    records.cut_back(offset)
+    assert records.offset == offset
+    records.log(3, {"a": 3.0})
+    assert [each["step"] for each in lines(folder / "metrics.jsonl")] == [1, 3]
+    again = begin()
+    assert again.offset == (folder / "metrics.jsonl").stat().st_size
+    again.cut_back(offset)
+    again.log(4, {"a": 4.0})
+    assert [each["step"] for each in lines(folder / "metrics.jsonl")] == [1, 4]
+
+
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    records = Records(tmp_path, CELL)
+    with pytest.raises(RunLocked, match=CELL.key):
+        Records(tmp_path, CELL)
+    records.close()
+    Records(tmp_path, CELL).close()
+
+
+SECOND = f"""
+import sys
+from pathlib import Path
+from benchmark.plan import Cell
+from benchmark.records import Records, RunLocked
+try:
+    Records(Path(sys.argv[1]), Cell({CELL.configuration!r}, {{}}))
+except RunLocked as error:
+    print("locked")
+else:
+    print("open")
+"""
+
+
+def in_another_process(root: Path) -> str:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", SECOND, str(root)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    records = Records(tmp_path, CELL)
+    assert in_another_process(tmp_path) == "locked"
+    records.close()
+    assert in_another_process(tmp_path) == "open"
+    Records(tmp_path, CELL).close()  # a process that ended holds nothing
+
+
+def test_other_data_are_refused(begin: Begin, folder: Path) -> None:
+    begin()
+    with pytest.raises(SuiteError, match="began with other data"):
+        begin(dataset_sha256="other")
+    assert len(lines(folder / "attempts.jsonl")) == 1
+    assert begin().attempt == 2
+
+
+def test_json_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"a": 1})
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            write_json(path, {"a": 2})
+    assert read_json(path) == {"a": 1}
+    write_json(path, {"a": 3})
+    assert read_json(path) == {"a": 3}
+    assert [each.name for each in tmp_path.iterdir()] == ["x.json"]

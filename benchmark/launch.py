@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib
-import importlib.metadata
 import io
 import json
 import os
-import platform
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -24,6 +20,7 @@ from rich.console import Console
 
 import methods
 from benchmark import estimate, tracking
+from benchmark.machine import about_this_code, slurm_answers
 from benchmark.plan import OWN, PROTOCOL, Plan, Request, check_suite, make
 from benchmark.progress import Bar, Progress, duration
 from benchmark.records import folder_of, state_of
@@ -33,7 +30,6 @@ from envs._suite import SuiteError
 
 EXECUTORS = {"local": "benchmark.local", "slurm": "slurm.submit"}
 """Modules with a function ``run(packs, site, jobs, listener)``, loaded by name when they are asked for."""
-RECORDED_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "mujoco", "ogbench")
 PUSH_SECONDS = 60.0
 
 
@@ -105,17 +101,6 @@ def parse(arguments: list[str]) -> Arguments:
     raise LaunchError(" ".join(words.split()).rstrip(" .") + "; see --help")
 
 
-def slurm_answers() -> bool:
-    """Whether a SLURM controller can be reached from here."""
-    if shutil.which("scontrol") is None:
-        return False
-    try:
-        said = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, timeout=5, check=False).stdout
-    except subprocess.TimeoutExpired:
-        return False
-    return " UP" in said
-
-
 def choose(arguments: Arguments) -> tuple[str, str, str]:
     """Preset, executor, and the line that says why."""
     check_suite(arguments.suite)
@@ -158,28 +143,6 @@ def summarise(plan: Plan, root: Path) -> list[str]:
         f"({duration(cost.device_seconds)} on one device; {basis}), up to {cost.memory / 2**30:.1f} GiB in one pack",
     ]
     return lines + [f"unavailable: {reason}" for reason in methods.available()[1].values()]
-
-
-def about_this_code(plan: Plan) -> dict[str, Any]:
-    """What each attempt records of code, machine and packages."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        if shutil.which("git") is None:
-            return ""
-        return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=False).stdout
-
-    installed = sorted(f"{each.name}=={each.version}" for each in importlib.metadata.distributions())
-    versions = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
-    return {
-        "plan": plan.name,
-        "host": platform.node(),
-        "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
-        "git_commit": git("rev-parse", "HEAD").strip(),
-        "git_dirty": bool(git("status", "--porcelain").strip()),
-        "lock_hash": hashlib.sha256("\n".join(installed).encode()).hexdigest()[:16],
-        "versions": versions | {"python": platform.python_version()},
-    }
 
 
 class Pusher(threading.Thread):
@@ -233,7 +196,7 @@ def execute(plan: Plan, arguments: Arguments, executor: Any, console: Console) -
         needed = {json.dumps(pack.first.configuration["data"]): pack.first.configuration["data"] for pack in todo}
         for identity in needed.values():
             suite.prepare(identity, data, arguments.mirror or None, jobs, Bar(console))
-        site = {"root": str(root), "data": str(data), "about": about_this_code(plan)}
+        site = {"root": str(root), "data": str(data), "about": about_this_code(plan.name)}
         site["env_workers"] = max(0, (os.cpu_count() or 1) // jobs - 1)
         pusher.start()
         with Progress(console, len(todo)) as progress:

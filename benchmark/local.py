@@ -162,7 +162,7 @@ class Local:
         words = f"its worker ended with status {status} ({worker.last_words()}); see {worker.log}"
         for cell in unfinished(self.root, pack):
             folder = folder_of(self.root, cell.key)
-            if folder.exists():
+            with contextlib.suppress(OSError):  # the disk may be what broke it
                 write_json(folder / "failed.json", {"error": "WorkerEnded", "message": words, "attempt": 0})
             self.outcome.failed.append((cell, words))
         worker.pack = None

@@ -18,16 +18,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import methods
 from benchmark import checkpoint, trainer
+from benchmark.build import Shared, Site
 from benchmark.collect import Collector
 from benchmark.evaluate import Measures, evaluate, slots_per_seed
-from benchmark.plan import Cell, as_settings, build_method, value_rule
+from benchmark.plan import Cell
 from benchmark.records import Records
-from benchmark.replay import Table, empty_table, filled, offline_table, refilled
-from benchmark.settings import Settings, backbone_name, problem
-from envs import load_suite
-from envs._suite import Dataset, Pool, Suite, Task
+from benchmark.replay import Table, empty_table, filled, refilled
+from envs._suite import Pool
 
 DISPATCH = 500
 """Updates of one dispatch, at most: often enough for a prompt stop, seldom enough that the host costs nothing."""
@@ -44,41 +42,6 @@ class Stopped(Exception):
 
 class Diverged(Exception):
     """A seed's loss is not a number."""
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where packs run; nothing in here changes a number. ``about`` goes into the record of each attempt."""
-
-    root: Path
-    data: Path
-    env_workers: int
-    about: dict[str, Any]
-
-
-@dataclass
-class Shared:
-    """What the members of a pack have in common: task, agent, data; one shard is on the device at a time."""
-
-    suite: Suite
-    task: Task
-    settings: Settings
-    agent: trainer.Agent
-    dataset: Dataset
-    shard: int = -1
-    current: Table = field(init=False)
-
-    def table(self, iteration: int) -> Table:
-        """The shard for an iteration: the next one cyclically, from each multiple of ``rotate_every`` on."""
-        wanted = iteration // self.settings.rotate_every % len(self.dataset)
-        if wanted != self.shard:
-            self.shard, self.current = wanted, offline_table(self.dataset[wanted])
-        return self.current
-
-    def next_rotation(self, step: int) -> int:
-        """The last step before the next shard is due."""
-        every = self.settings.rotate_every
-        return ((step + 1) // every + 1) * every - 1
 
 
 @dataclass
@@ -100,21 +63,6 @@ class Member:
             self.note = checkpoint.read_note(self.checkpoint)
         else:
             self.records.cut_back(0)
-
-
-def share(site: Site, cell: Cell) -> Shared:
-    """Build what a cell's configuration describes; opens the data."""
-    configuration = cell.configuration
-    settings = as_settings(configuration["settings"])
-    suite = load_suite(configuration["suite"])
-    facts = {key: getattr(settings, key) for key in ("chunk_length", "discount", "pessimism", "sparse", "horizon")}
-    task = Task(**{**vars(suite.tasks()[cell.task]), **facts})
-    cls = methods.load(cell.method)
-    method = build_method(cls, configuration)
-    optimiser = trainer.Optimiser(settings.learning_rate, settings.target_rate, settings.clip_norm, settings.batch_size)
-    static = problem(settings, task, backbone_name(configuration["backbone"], cls))
-    agent = trainer.build(method, value_rule(configuration, method), static, optimiser)
-    return Shared(suite, task, settings, agent, suite.load(task, configuration["data"], site.data))
 
 
 class PackRun:

@@ -190,7 +190,7 @@ def split_overrides(texts: Sequence[str], chosen: Mapping[str, type[Method]]) ->
 
 
 def rule_settings(asked: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of the value rule asked for: its data file, then the command line."""
+    """Settings of the value rule asked for, as ``value.<name>``: its data file, then the command line."""
     if asked == OWN:
         if overrides:
             raise SettingsError("--set value.* needs --value; without it each method keeps its own rule")
@@ -205,14 +205,16 @@ def rule_settings(asked: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
         if key not in types:
             raise SettingsError(f"value rule {asked!r} has no setting {key!r}{nearest(key, types)}")
         values[key] = typed("command line", key, value, types[key])
-    return values
+    return {f"value.{name}": value for name, value in values.items()}
 
 
 def value_rule(configuration: Mapping[str, Any], method: Method) -> ValueRule:
     """The rule that a cell's critic learns by."""
     if configuration["value"] == OWN:
         return method.value
-    return RULES[configuration["value"]](**configuration["value_settings"])
+    prefixed = configuration["settings"].items()
+    own = {name.removeprefix("value."): value for name, value in prefixed if name.startswith("value.")}
+    return RULES[configuration["value"]](**own)
 
 
 def build_method(cls: type[Method], configuration: Mapping[str, Any]) -> Method:
@@ -256,6 +258,7 @@ def make(request: Request) -> Plan:
         mine = overrides.get("run", {}) | overrides.get(name, {})
         for task in tasks:
             resolved = resolve(cls, name, task, request.suite, request.preset, mine)
+            resolved.settings |= value_settings
             common = {
                 "protocol": PROTOCOL,
                 "suite": request.suite,
@@ -265,14 +268,15 @@ def make(request: Request) -> Plan:
                 "preset": request.preset,
                 "backbone": request.backbone,
                 "value": request.value,
-                "value_settings": value_settings,
                 "data": suite.identity(task, source, size),
             }
-            packs.append(_pack(common, resolved, seeds))
+            packs.append(_pack(cls, common, resolved, seeds))
     return Plan(request.suite, request.preset, tuple(packs))
 
 
-def _pack(common: dict[str, Any], resolved: Resolved, seeds: Sequence[int]) -> Pack:
+def _pack(cls: type[Method], common: dict[str, Any], resolved: Resolved, seeds: Sequence[int]) -> Pack:
     values = {"settings": resolved.settings, "hyperparameters": resolved.hyperparameters}
     plain = json.loads(json.dumps(values))
+    rule = value_rule({**common, **plain}, build_method(cls, plain))
+    plain["settings"]["value_used"] = type(rule).__name__.lower()
     return Pack(tuple(Cell({**common, **plain, "seed": seed}, resolved.provenance) for seed in seeds))

@@ -5,7 +5,7 @@ parameters BEFORE the step, as in the reference implementation (Li & Levine 2026
 very first update they still equal the initial parameters.
 
 Every array of a `State` has a leading seed axis. On accelerators the seeds are mapped (vmap); on a CPU, where a batched
-matrix product gains nothing, they run one after the other inside the same program. Results agree to rounding.
+matrix product gains nothing, they run one after the other in one program. Results agree to rounding.
 """
 
 from __future__ import annotations

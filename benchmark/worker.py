@@ -7,6 +7,7 @@ gone.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -19,9 +20,10 @@ from typing import Any, TextIO
 import jax
 
 from benchmark import checkpoint, trainer
-from benchmark.pack import Member, PackRun, Report, Site, Stopped, share
+from benchmark.build import Site, share
+from benchmark.pack import Member, PackRun, Report, Stopped
 from benchmark.plan import Cell
-from benchmark.records import Records, RunLocked
+from benchmark.records import Records, RunLocked, state_of
 from benchmark.settings import SettingsError
 from envs._suite import SuiteError
 from methods import UnavailableMethod
@@ -39,37 +41,42 @@ MENDABLE = (
 
 
 def run_pack(site: Site, cells: Sequence[Cell], report: Report, stop: Callable[[], bool]) -> list[tuple[Cell, str]]:
-    """Run what is unfinished of a pack; the failures, each with one sentence. Raises Stopped when asked to pause.
-
-    Members that an interruption left at different steps run in groups, one after another.
-    """
+    """Run what is unfinished of a pack; the failures, each with one sentence. Raises Stopped when asked to pause."""
     members: list[Member] = []
-    failed: list[tuple[Cell, str]] = []
     try:
         for cell in cells:
             members.append(Member(cell, Records(site.root, cell)))
-        try:
-            shared = share(site, cells[0])
-            about = site.about | {"dataset_sha256": shared.dataset.sha256, "gpu": jax.devices()[0].device_kind}
-            groups: dict[int, list[Member]] = {}
-            for member in members:
-                member.records.begin(about | {"pack": site.about["pack"]})
-                member.open()
-                groups.setdefault(member.note["reached"] if member.note else -1, []).append(member)
-            for group in groups.values():
-                run = PackRun(site, shared, group, report, stop)
-                run.run()
-                failed += run.failed
-        except MENDABLE as error:
-            broken = [member for member in members if not member.records.ended]
-            for member in broken:
-                member.records.fail(type(error).__name__, sentence(error))
-            failed += [(member.cell, sentence(error)) for member in broken]
-    except RunLocked as error:
-        failed += [(cell, str(error)) for cell in cells]
+        return _run_members(site, members, report, stop)
+    except MENDABLE as error:
+        text = sentence(error)
+        for member in members:
+            if not member.records.ended:
+                with contextlib.suppress(OSError):  # a full disk takes no record of itself
+                    member.records.fail(type(error).__name__, text)
+        ended = {member.cell.key for member in members if state_of(member.records.folder) == "done"}
+        return [(cell, text) for cell in cells if cell.key not in ended]
     finally:
         for member in members:
             member.records.close()
+
+
+def _run_members(
+    site: Site, members: Sequence[Member], report: Report, stop: Callable[[], bool]
+) -> list[tuple[Cell, str]]:
+    """Members that an interruption left at different steps run in groups, one after another."""
+    shared = share(site, members[0].cell)
+    about = site.about | {"dataset_sha256": shared.dataset.sha256, "gpu": jax.devices()[0].device_kind}
+    about["versions"] = {**site.about["versions"], **shared.suite.versions()}
+    groups: dict[int, list[Member]] = {}
+    for member in members:
+        member.records.begin(about)
+        member.open()
+        groups.setdefault(member.note["reached"] if member.note else -1, []).append(member)
+    failed: list[tuple[Cell, str]] = []
+    for group in groups.values():
+        run = PackRun(site, shared, group, report, stop)
+        run.run()
+        failed += run.failed
     return failed
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 class Tree(NamedTuple):
     weights: dict[str, np.ndarray]
-    count: np.ndarray
+    number: np.ndarray
 
 
 def tree(value: float = 1.0) -> Tree:
@@ -153,8 +153,8 @@ def test_another_tree_is_refused(tmp_path: Path) -> None:
     saved(tmp_path)
     wider = tree()._replace(weights=tree().weights | {"a": np.zeros((3, 3), np.float32)})
     assert ".weights['a'] has shape (3, 2) where (3, 3) is wanted" in unusable(tmp_path, wider)
-    other = tree()._replace(count=np.asarray(7, np.uint32))
-    assert ".count" in unusable(tmp_path, other)
+    other = tree()._replace(number=np.asarray(7, np.uint32))
+    assert ".number" in unusable(tmp_path, other)
     more = tree()._replace(weights=tree().weights | {"c": np.zeros(1)})
     assert "it has no .weights['c']" in unusable(tmp_path, more)
 
@@ -179,7 +179,8 @@ def test_no_pickle_is_written(tmp_path: Path) -> None:
 def test_no_pickle_is_read(tmp_path: Path) -> None:
     sign, path = tmp_path / "run", saved(tmp_path / "checkpoint")
     stream = io.BytesIO()
-    np.savez(stream, **{".count": np.array([Harmful(sign)], dtype=object)})
+    arrays: Any = {"['number']": np.array([Harmful(sign)], dtype=object)}
+    np.savez(stream, **arrays)
     path.write_bytes(stream.getvalue())
-    unusable(tmp_path / "checkpoint", {"count": np.zeros(1)})
+    unusable(tmp_path / "checkpoint", {"number": np.zeros(1)})
     assert not sign.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -68,9 +69,9 @@ def test_every_seed_takes_exactly_the_steps_asked_for(asked: list[Any]) -> None:
 
 
 def test_rows_follow_one_another(asked: list[Any]) -> None:
-    """obs, action, reward, mask, terminal, next_obs; an episode of 16 steps is truncated: it ends, but goes on in value."""
+    """obs, action, reward, mask, terminal, next_obs; an episode of 16 steps is truncated, and still bootstrapped."""
     (rows,) = gather(*new([0]), [40])
-    for row, following in zip(rows[:-1], rows[1:], strict=True):
+    for row, following in pairwise(rows):
         assert (row[5] == following[0]) == (row[4] == 0.0)
     assert [i for i, row in enumerate(rows) if row[4] == 1.0] == [15, 31]
     assert {row[3] for row in rows} == {1.0}

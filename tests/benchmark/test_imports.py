@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 OURS = {"analysis", "benchmark", "envs", "methods", "slurm"}
 SIMULATORS = {"ogbench", "mujoco", "gymnasium", "dm_control"}
 METHOD_FILES = [methods.FOLDER / f"{name}.py" for name in methods.names()]
-BLIND = [ROOT / "benchmark" / f"{name}.py" for name in "trainer pack worker plan replay collect evaluate".split()]
+SHARED = ("trainer", "pack", "worker", "plan", "replay", "collect", "evaluate")
+BLIND = [ROOT / "benchmark" / f"{name}.py" for name in SHARED]
 BLIND += sorted((ROOT / "analysis").glob("*.py"))
 """Files that must work for any method, task, domain and suite."""
 

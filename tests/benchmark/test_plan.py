@@ -58,7 +58,7 @@ def test_a_key_never_changes() -> None:
     assert key_of(FIXED) == FIXED_KEY
     assert key_of(dict(reversed(FIXED.items()))) == FIXED_KEY
     assert key_of(json.loads(json.dumps(FIXED))) == FIXED_KEY
-    assert PROTOCOL == FIXED["protocol"]
+    assert FIXED["protocol"] == PROTOCOL
 
 
 def paths(tree: Mapping[str, Any], before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

@@ -256,7 +256,7 @@ def test_overrides_are_read_as_toml_or_as_a_word(text: str, wanted: tuple[str, s
 
 @pytest.mark.parametrize("text", ["", "alpha=1", "fql.alpha", "fql.=1", ".alpha=1", "fql.alpha=", "=", "fql=1.0"])
 def test_an_override_of_another_form_is_refused(text: str) -> None:
-    with pytest.raises(SettingsError, match="METHOD.KEY=VALUE"):
+    with pytest.raises(SettingsError, match=r"METHOD\.KEY=VALUE"):
         parse_override(text)
 
 
@@ -265,7 +265,7 @@ def test_the_backbone_as_published() -> None:
     assert {name: backbone_name(AS_PUBLISHED, cls) for name, cls in methods.available()[0].items()} == wanted
     for asked in BACKBONES:
         assert {backbone_name(asked, cls) for cls in methods.available()[0].values()} == {asked}
-    with pytest.raises(SettingsError, match="unknown backbone 'papr'.*did you mean 'paper'"):
+    with pytest.raises(SettingsError, match=r"unknown backbone 'papr'.*did you mean 'paper'"):
         backbone_name("papr", FQL)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.pack import Shared, Site, share
+from benchmark.build import Shared, Site, share
 from benchmark.plan import Cell, Request, make
 from benchmark.records import folder_of
 from benchmark.worker import run_pack

@@ -1,0 +1,47 @@
+"""This machine and this code: what is asked of them, and what the record of an attempt says of them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+RECORDED_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "mujoco", "ogbench")
+
+
+def slurm_answers() -> bool:
+    """Whether a SLURM controller can be reached from here."""
+    if shutil.which("scontrol") is None:
+        return False
+    try:
+        said = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, timeout=5, check=False).stdout
+    except subprocess.TimeoutExpired:
+        return False
+    return " UP" in said
+
+
+def about_this_code(plan: str) -> dict[str, Any]:
+    """What each attempt records of code, machine and packages."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        if shutil.which("git") is None:
+            return ""
+        return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=False).stdout
+
+    installed = sorted(f"{each.name}=={each.version}" for each in importlib.metadata.distributions())
+    versions = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
+    return {
+        "plan": plan,
+        "host": platform.node(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
+        "git_commit": git("rev-parse", "HEAD").strip(),
+        "git_dirty": bool(git("status", "--porcelain").strip()),
+        "lock_hash": hashlib.sha256("\n".join(installed).encode()).hexdigest()[:16],
+        "versions": versions | {"python": platform.python_version()},
+    }

@@ -6,15 +6,13 @@ Heads come first: a critic at an observation takes (B, D) to (J, B) and candidat
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from methods._given import Act, Batch, Draw, Problem, Views
 from methods._traced import constant
-
-if TYPE_CHECKING:
-    from methods._contract import Act, Batch, Draw, Problem, Views
 
 Array = jax.Array
 Reduction = Callable[[Array], Array]

@@ -7,16 +7,14 @@ Noise is t = 0, data is t = 1, velocity is data minus noise. A latent (what the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from methods._given import Batch, Draw, Problem
 from methods._traced import constant
-
-if TYPE_CHECKING:
-    from methods._contract import Batch, Draw, Problem
 
 Array = jax.Array
 

@@ -6,16 +6,14 @@ that carries noise to the law of the data given x_t = x. Meta Flow Maps (arXiv 2
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from methods._flow import interpolate
+from methods._given import Batch, Draw, Views
 from methods._traced import constant
-
-if TYPE_CHECKING:
-    from methods._contract import Batch, Draw, Views
 
 Array = jax.Array
 

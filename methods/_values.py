@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from methods._critic import backed_up, pessimistic_value, td_loss
+from methods._given import Batch, Draw, Problem, Views
 from methods._nets import value
 from methods._traced import Traced
 
-if TYPE_CHECKING:
-    from methods._contract import Batch, Draw, Problem, Views
-
 Array = jax.Array
-NextAct = Callable[["Views", Any], Array]
+NextAct = Callable[[Views, Any], Array]
 
 
 @dataclass(frozen=True)

@@ -48,10 +48,9 @@ def evaluate(
         return first_slot + s * width + j
 
     def start(places: list[tuple[int, int]]) -> None:
-        for (s, j), first in zip(
-            places, pool.reset({slot(s, j): int(episode[s, j]) for s, j in places}).values(), strict=True
-        ):
-            obs[s, j], decision[s, j] = first, 0
+        first = pool.reset({slot(s, j): int(episode[s, j]) for s, j in places})
+        for s, j in places:
+            obs[s, j], decision[s, j] = first[slot(s, j)], 0
 
     active = {(s, j) for s in range(seeds) for j in range(width)}
     start(sorted(active))

@@ -54,6 +54,11 @@ class Member:
     final: Measures = field(default_factory=dict)
 
     @property
+    def stands(self) -> Any:
+        """What members must have in common to go on side by side: phase and last boundary."""
+        return None if self.note is None else (self.note["collector"]["begun"], self.note["reached"])
+
+    @property
     def checkpoint(self) -> Path:
         return self.records.folder / "checkpoint"
 
@@ -73,6 +78,7 @@ class PackRun:
         self.settings, self.agent = shared.settings, shared.agent
         self.failed: list[tuple[Cell, str]] = []
         self.evaluated, self.reached, self.saved = -1, -1, time.monotonic()
+        self.metrics: trainer.Losses = {}
         self.width = slots_per_seed(len(members), self.settings.evaluation_episodes)
         self.first_slot = len(members)
         seeds = [member.cell.seed for member in members]
@@ -104,13 +110,13 @@ class PackRun:
         while step < end and self.members:
             target = self._next_boundary(step, end)
             started, table = time.monotonic(), self.shared.table(step + 1)
-            self.state, metrics = trainer.train_offline(
+            self.state, self.metrics = trainer.train_offline(
                 self.agent, self.state, table, self.online, target - step, trainer.vectorised_here()
             )
-            metrics = self._keep_finite(metrics, target)
+            self._keep_finite(target)
             rate = (target - step) * len(self.members) / (time.monotonic() - started)
             step = target
-            self._boundary("offline", step, 0, end, metrics, rate)
+            self._boundary("offline", step, 0, end, rate)
 
     def _online(self) -> None:
         settings, before = self.settings, self.settings.offline_steps
@@ -125,31 +131,33 @@ class PackRun:
         while self.members and (step := min(self.collector.steps)) < settings.online_steps:
             target = self._next_boundary(step, settings.online_steps)
             started, taken = time.monotonic(), sum(self.collector.steps)
-            metrics = self._train_online(self.shared.table(rotations + step + 1), target)
-            metrics = self._keep_finite(metrics, before + target)
-            rate = (sum(self.collector.steps) - taken) / (time.monotonic() - started)
-            logged = metrics if target >= settings.start_training else {}
-            self._boundary("online", target, before, settings.online_steps, logged, rate)
+            self._train_online(self.shared.table(rotations + step + 1), target)
+            rate = max(0, sum(self.collector.steps) - taken) / (time.monotonic() - started)
+            self._boundary("online", target, before, settings.online_steps, rate)
 
-    def _train_online(self, table: Table, target: int) -> trainer.Losses:
-        metrics = trainer.no_metrics(self.agent, self.state, table, self.online)
-        while min(self.collector.steps) < target:
+    def _train_online(self, table: Table, target: int) -> None:
+        """Every seed up to ``target`` steps, a chunk at a time."""
+        if not self.metrics:
+            self.metrics = trainer.no_metrics(self.agent, self.state, table, self.online)
+        while self.members and min(self.collector.steps) < target:
             block, present = self.collector.collect(self.pool, self.state, target)
-            self.state, self.online, metrics = trainer.train_online(
+            self.state, self.online, self.metrics = trainer.train_online(
                 self.agent,
                 self.state,
                 table,
                 self.online,
-                metrics,
+                self.metrics,
                 block,
                 present,
                 self.settings.start_training,
                 trainer.vectorised_here(),
             )
-            self.report({"phase": "online", "step": min(self.collector.steps), "total": self.settings.online_steps})
-            if self.stop():
+            self._keep_finite(self.settings.offline_steps + min(self.collector.steps))
+            step = min(self.collector.steps, default=target)
+            self.report({"phase": "online", "step": step, "total": self.settings.online_steps})
+            # At the target itself the boundary comes first, or a resume would pass over it.
+            if step < target and self.stop():
                 self._pause()
-        return metrics
 
     def _next_boundary(self, step: int, end: int) -> int:
         """The next step at which the host has something to do."""
@@ -158,7 +166,7 @@ class PackRun:
         target = min(end, (step // stride + 1) * stride)
         return target if len(self.shared.dataset) == 1 else min(target, self.shared.next_rotation(step))
 
-    def _boundary(self, phase: str, step: int, before: int, end: int, metrics: trainer.Losses, rate: float) -> None:
+    def _boundary(self, phase: str, step: int, before: int, end: int, rate: float) -> None:
         """Log, evaluate and save where each is due; ``before`` is what the earlier phase counted."""
         if not self.members:
             return
@@ -166,8 +174,10 @@ class PackRun:
         self.reached = before + step
         if step % settings.log_every == 0 or ends:
             watched = trainer.diagnostics(self.agent, self.state, self.shared.current, self.online)
+            learns = phase == "offline" or step >= settings.start_training
+            numbers_of_all = {**(self.metrics if learns else {}), **watched}
             for s, member in enumerate(self.members):
-                numbers = {f"{phase}/{name}": float(value[s]) for name, value in {**metrics, **watched}.items()}
+                numbers = {f"{phase}/{name}": float(value[s]) for name, value in numbers_of_all.items()}
                 member.records.log(before + step, numbers | {f"{phase}/steps_per_second": rate})
         due = step % settings.evaluate_every == 0 or ends
         if due and self.evaluated < before + step:
@@ -199,25 +209,24 @@ class PackRun:
                 member.final |= {f"{phase}_{name}": value for name, value in measures.items()}
         self.evaluated = step
 
-    def _keep_finite(self, metrics: trainer.Losses, step: int) -> trainer.Losses:
-        """Let go of the seeds whose loss is no longer a number."""
-        loss = np.asarray(metrics["loss"])
-        for s in np.flatnonzero(~np.isfinite(loss)):
+    def _keep_finite(self, step: int) -> None:
+        """Let go of the seeds whose parameters are no longer numbers, before they act or are evaluated."""
+        finite = np.asarray(trainer.finite(self.state))
+        for s in np.flatnonzero(~finite):
             member = self.members[s]
             text = (
                 f"seed {member.cell.seed} of {member.cell.method} on {member.cell.task} diverged by step {step} "
-                f"(its loss is {loss[s]}); lower its learning_rate, or see the curves in its metrics.jsonl"
+                f"(its loss was {float(self.metrics['loss'][s])}); lower its learning_rate, or see its metrics.jsonl"
             )
-            member.records.log(step, {"loss": float(loss[s])})
+            member.records.log(step, {"loss": float("nan")})
             member.records.fail(Diverged.__name__, text)
             self.failed.append((member.cell, text))
-        kept = np.flatnonzero(np.isfinite(loss))
-        if len(kept) == len(loss):
-            return metrics
-        self.members = [self.members[s] for s in kept]
-        self.collector.keep(kept.tolist())
-        self.state, self.online, metrics = jax.tree.map(lambda leaf: leaf[kept], (self.state, self.online, metrics))
-        return metrics
+        kept = np.flatnonzero(finite)
+        if len(kept) < len(finite):
+            self.members = [self.members[s] for s in kept]
+            self.collector.keep(kept.tolist())
+            mine = (self.state, self.online, self.metrics)
+            self.state, self.online, self.metrics = jax.tree.map(lambda leaf: leaf[kept], mine)
 
     def _pause(self) -> None:
         self._save()
@@ -232,6 +241,7 @@ class PackRun:
             note = {
                 "offset": member.records.offset,
                 "reached": self.reached,
+                "metrics": {name: float(value[s]) for name, value in self.metrics.items()},
                 "evaluated": self.evaluated,
                 "final": member.final,
                 "collector": self.collector.note(s),
@@ -248,6 +258,8 @@ class PackRun:
             member.final = member.note["final"]
             self.collector.restore(s, member.note["collector"])
             self.evaluated, self.reached = member.note["evaluated"], member.note["reached"]
+        notes = [member.note["metrics"] for member in self.members if member.note]
+        self.metrics = {name: jnp.asarray([note[name] for note in notes], jnp.float32) for name in notes[0]}
         self.state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[state for state, _ in loaded])
         empty = empty_table(
             self.settings.online_steps if self.collector.begun else 1,

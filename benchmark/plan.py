@@ -7,6 +7,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -129,10 +130,10 @@ def parse_seeds(text: str) -> list[int]:
     """'0-3,7' -> [0, 1, 2, 3, 7]."""
     seeds: list[int] = []
     for part in text.split(","):
-        first, dash, last = part.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part)
+        if found is None or int(found[2] or found[1]) < int(found[1]):
             raise SettingsError(f"--seeds {text!r} is not a list of seeds; write 0-7 or 0,2,5")
-        seeds.extend(range(int(first), int(last if dash else first) + 1))
+        seeds.extend(range(int(found[1]), int(found[2] or found[1]) + 1))
     if not seeds or len(set(seeds)) != len(seeds):
         raise SettingsError(f"--seeds {text!r} names no seed, or one twice; write 0-7 or 0,2,5")
     return seeds

@@ -154,6 +154,13 @@ def update(agent: Agent, state: State, batch: Batch, draw: Draw) -> tuple[State,
     return state._replace(parameters=parameters, slow=slow, moments=moments), metrics
 
 
+@jax.jit
+def finite(state: State) -> Array:
+    """Which seeds (S,) have parameters that are all numbers."""
+    leaves = [jnp.isfinite(leaf).reshape(leaf.shape[0], -1).all(axis=1) for leaf in jax.tree.leaves(state.parameters)]
+    return jnp.stack(leaves).all(axis=0)
+
+
 def act(agent: Agent, parameters: Trees, slow: Trees, obs: Any, draw: Draw) -> Array:
     """Chunks (B, D) of one seed."""
     views = make_views(agent, None, parameters, slow)

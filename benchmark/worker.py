@@ -67,11 +67,11 @@ def _run_members(
     shared = share(site, members[0].cell)
     about = site.about | {"dataset_sha256": shared.dataset.sha256, "gpu": jax.devices()[0].device_kind}
     about["versions"] = {**site.about["versions"], **shared.suite.versions()}
-    groups: dict[int, list[Member]] = {}
+    groups: dict[Any, list[Member]] = {}
     for member in members:
         member.records.begin(about)
         member.open()
-        groups.setdefault(member.note["reached"] if member.note else -1, []).append(member)
+        groups.setdefault(member.stands, []).append(member)
     failed: list[tuple[Cell, str]] = []
     for group in groups.values():
         run = PackRun(site, shared, group, report, stop)

@@ -137,9 +137,6 @@ def test_an_observation_belongs_to_its_slot(state: trainer.State, asked: list[np
         assert obs[:, :, 0].tolist() == [[0.0, 1.0, 2.0, 3.0, 4.0]] * 2
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the first observations are matched by the order of the answer, not by its slots"
-)
 def test_the_order_of_a_pools_answer_means_nothing(state: trainer.State, asked: list[np.ndarray]) -> None:
     measured(state, EPISODES, Scripted(order=-1))
     assert asked[0][:, :, 0].tolist() == [[0.0, 1.0, 2.0, 3.0, 4.0]] * 2

@@ -89,13 +89,20 @@ def test_done_is_written_last_and_holds_the_checksum(
     """Whatever can fail before it leaves a run that is not done."""
     records = begin()
     records.log(1, {"a": 1.0})
+    for failing in range(4):  # metrics to disk, how it ended, the new file to disk, its name
+        left = iter([False] * failing + [True])
 
-    def fails(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
+        def full(function: Callable[..., Any], left: Iterator[bool] = left) -> Callable[..., Any]:
+            def call(*arguments: Any) -> Any:
+                if next(left):
+                    raise OSError(28, "No space left on device")
+                return function(*arguments)
 
-    for name in ("fsync", "replace"):
+            return call
+
         with monkeypatch.context() as patch:
-            patch.setattr(*((os, name, fails) if name == "fsync" else (Path, name, fails)))
+            for owner, name in ((os, "fsync"), (Records, "_append_attempt"), (Path, "replace")):
+                patch.setattr(owner, name, full(getattr(owner, name)))
             with pytest.raises(OSError, match="No space"):
                 records.finish({"x": 1.0})
         assert state_of(folder) == "begun"

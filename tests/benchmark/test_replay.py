@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from benchmark.replay import (
@@ -147,7 +147,7 @@ def numbers(size: int) -> st.SearchStrategy[list[float]]:
     return st.lists(st.floats(-10.0, 1.0, width=32), min_size=size, max_size=size)
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
+@settings(deadline=None, max_examples=150, derandomize=True, database=None, phases=[Phase.generate])
 @given(
     *(bits(OFFLINE), numbers(OFFLINE), bits(OFFLINE)),
     *(bits(CAPACITY), numbers(CAPACITY), bits(CAPACITY)),

@@ -50,7 +50,7 @@ def cells(seeds: str = SEEDS, task: str = "corridor-v0", **changes: Any) -> list
 
 
 def site(root: Path) -> Site:
-    return Site(root, root / "data", 0, {"pack": "p", "plan": "q"})
+    return Site(root, root / "data", 0, {"pack": "p", "plan": "q", "versions": {}})
 
 
 @cache

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -259,6 +260,10 @@ def run(words: list[str]) -> int:
 
 
 def main() -> None:
+    # A terminal that closes or a scheduler that ends us means what Ctrl-C means: save, and say how to go on.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) != signal.SIG_IGN:  # nohup asks to be left alone
+            signal.signal(ending, signal.default_int_handler)
     try:
         sys.exit(run(sys.argv[1:]))
     except (LaunchError, SettingsError, SuiteError, tracking.TrackingError) as error:

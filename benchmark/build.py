@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import methods
-from benchmark import trainer
+from benchmark import agents
 from benchmark.plan import Cell, as_settings, build_method, value_rule
 from benchmark.replay import Table, offline_table
 from benchmark.settings import FACTS, Settings, backbone_name, problem
@@ -32,7 +32,7 @@ class Shared:
     suite: Suite
     task: Task
     settings: Settings
-    agent: trainer.Agent
+    agent: agents.Agent
     dataset: Dataset
     shard: int = -1
     current: Table = field(init=False)
@@ -59,7 +59,7 @@ def share(site: Site, cell: Cell) -> Shared:
     task = Task(**{**vars(suite.tasks()[cell.task]), **facts})
     cls = methods.load(cell.method)
     method = build_method(cls, configuration)
-    optimiser = trainer.Optimiser(settings.learning_rate, settings.target_rate, settings.clip_norm, settings.batch_size)
+    optimiser = agents.Optimiser(settings.learning_rate, settings.target_rate, settings.clip_norm, settings.batch_size)
     static = problem(settings, task, backbone_name(configuration["backbone"], cls))
-    agent = trainer.build(method, value_rule(configuration, method), static, optimiser)
+    agent = agents.build(method, value_rule(configuration, method), static, optimiser)
     return Shared(suite, task, settings, agent, suite.load(task, configuration["data"], site.data))

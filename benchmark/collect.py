@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmark import trainer
+from benchmark import agents, trainer
 from benchmark.replay import Table, Transition, interrupt
 from envs._suite import Pool, Steps
 
@@ -47,7 +47,7 @@ class Episode:
 class Collector:
     """The open episodes of a pack; ``begun`` once the online phase has started."""
 
-    def __init__(self, agent: trainer.Agent, seeds: Sequence[int], width: int) -> None:
+    def __init__(self, agent: agents.Agent, seeds: Sequence[int], width: int) -> None:
         self.agent, self.width = agent, width
         self.episodes = [Episode(slot, seed) for slot, seed in enumerate(seeds)]
         self.begun = False
@@ -67,7 +67,7 @@ class Collector:
             for each in episodes:
                 each.begin(first[each.slot])
 
-    def collect(self, pool: Pool, state: trainer.State, target: int) -> tuple[Transition, np.ndarray]:
+    def collect(self, pool: Pool, state: agents.State, target: int) -> tuple[Transition, np.ndarray]:
         """Execute each seed's chunk, or its rest, up to ``target`` steps: block (S, H, ...), present (S, H)."""
         if any(not len(each.queue) and each.steps < target for each in self.episodes):
             self._decide(state)
@@ -90,7 +90,7 @@ class Collector:
         self._reset(pool, ended)
         return block, present
 
-    def _decide(self, state: trainer.State) -> None:
+    def _decide(self, state: agents.State) -> None:
         # As many rows as an evaluation has, so that one compiled program serves both; the first one counts.
         obs = np.repeat(np.stack([each.obs for each in self.episodes])[:, None], self.width, axis=1)
         counters = [[[COLLECTION, each.number, each.decisions]] * self.width for each in self.episodes]

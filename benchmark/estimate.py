@@ -39,10 +39,19 @@ def measured_rates(root: Path, packs: Sequence[Pack]) -> dict[tuple[str, str], f
         for cell in pack.cells:
             folder = folder_of(root, cell.key)
             if (folder / "done.json").exists():
-                lines = [json.loads(line) for line in (folder / "attempts.jsonl").read_text().splitlines()]
-                spent = sum(line.get("end", 0) - line.get("start", 0) for line in lines) / 1000
-                found[cell.method, cell.task].append(max(0.0, spent) / len(pack.cells))
+                found[cell.method, cell.task].append(seconds_spent(folder) / len(pack.cells))
     return {name: median(values) for name, values in found.items()}
+
+
+def seconds_spent(folder: Path) -> float:
+    """Seconds of a run's attempts; what an attempt without an end did was done again by the next."""
+    starts, spent = {}, 0.0
+    for line in map(json.loads, (folder / "attempts.jsonl").read_text().splitlines()):
+        if "start" in line:
+            starts[line["attempt"]] = line["start"]
+        else:
+            spent += (line["end"] - starts[line["attempt"]]) / 1000
+    return spent
 
 
 def estimate(root: Path, packs: Sequence[Pack], left: dict[str, int]) -> Estimate:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmark import trainer
+from benchmark import agents, trainer
 from envs._suite import Pool
 
 Measures = dict[str, float]
@@ -24,8 +24,8 @@ def slots_per_seed(seeds: int, episodes: int) -> int:
 
 
 def evaluate(
-    agent: trainer.Agent,
-    state: trainer.State,
+    agent: agents.Agent,
+    state: agents.State,
     pool: Pool,
     first_slot: int,
     width: int,
@@ -37,46 +37,63 @@ def evaluate(
 
     Each seed has ``width`` slots, the first at ``first_slot``. Raises SuiteError on a non-finite action.
     """
-    seeds = len(state.iteration)
-    episode = np.tile(np.arange(width), (seeds, 1))
-    decision = np.zeros((seeds, width), np.int64)
-    obs = np.zeros((seeds, width, *agent.problem.observation), np.float32)
-    waiting = [list(range(width, episodes)) for _ in range(seeds)]
-    found: list[dict[int, Measures]] = [{} for _ in range(seeds)]
+    rollouts = Rollouts(pool, len(state.iteration), first_slot, width, episodes, agent.problem.observation)
+    while rollouts.active:
+        counters = np.stack([np.full_like(rollouts.episode, step), rollouts.episode, rollouts.decision], axis=-1)
+        rows = (rollouts.obs, counters.astype(np.uint32))
+        chunks = np.asarray(trainer.act_rows(agent, state, *rows, trainer.vectorised_here()))
+        rollouts.advance(chunks)
+        progress(sum(len(each) for each in rollouts.found), len(rollouts.found) * episodes)
+    return [_means([each[i] for i in sorted(each)]) for each in rollouts.found]
 
-    def slot(s: int, j: int) -> int:
-        return first_slot + s * width + j
 
-    def start(places: list[tuple[int, int]]) -> None:
-        first = pool.reset({slot(s, j): int(episode[s, j]) for s, j in places})
-        for s, j in places:
-            obs[s, j], decision[s, j] = first[slot(s, j)], 0
+Place = tuple[int, int]
+"""A seed and one of its slots."""
 
-    active = {(s, j) for s in range(seeds) for j in range(width)}
-    start(sorted(active))
-    while active:
-        counters = np.stack([np.full_like(episode, step), episode, decision], axis=-1).astype(np.uint32)
-        chunks = np.asarray(trainer.act_rows(agent, state, obs, counters, trainer.vectorised_here()))
-        steps = pool.step({slot(s, j): chunks[s, j] for s, j in sorted(active)})
-        ended = []
-        for s, j in sorted(active):
-            taken = steps[slot(s, j)]
-            obs[s, j] = taken.observations[-1]
-            decision[s, j] += 1
-            if taken.measures is not None:
-                found[s][int(episode[s, j])] = taken.measures
-                ended.append((s, j))
-        again = []
-        for s, j in ended:
-            if waiting[s]:
-                episode[s, j] = waiting[s].pop(0)
-                again.append((s, j))
+
+class Rollouts:
+    """Where every slot's episode stands: seeds S, slots M of each. A slot that ends takes its seed's next episode."""
+
+    def __init__(
+        self, pool: Pool, seeds: int, first_slot: int, width: int, episodes: int, observation: tuple[int, ...]
+    ) -> None:
+        self._pool, self._first_slot, self._width = pool, first_slot, width
+        self.episode = np.tile(np.arange(width), (seeds, 1))
+        self.decision = np.zeros((seeds, width), np.int64)
+        self.obs = np.zeros((seeds, width, *observation), np.float32)
+        self._waiting = [list(range(width, episodes)) for _ in range(seeds)]
+        self.found: list[dict[int, Measures]] = [{} for _ in range(seeds)]
+        self.active = {(s, j) for s in range(seeds) for j in range(width)}
+        self._start(sorted(self.active))
+
+    def _slot(self, place: Place) -> int:
+        s, j = place
+        return self._first_slot + s * self._width + j
+
+    def _start(self, places: list[Place]) -> None:
+        first = self._pool.reset({self._slot(place): int(self.episode[place]) for place in places})
+        for place in places:
+            self.obs[place], self.decision[place] = first[self._slot(place)], 0
+
+    def advance(self, chunks: np.ndarray) -> None:
+        """Execute a chunk (S, M, H, A) in every active slot, and begin the episodes that then have room."""
+        steps = self._pool.step({self._slot(place): chunks[place] for place in sorted(self.active)})
+        begin = []
+        for place in sorted(self.active):
+            taken = steps[self._slot(place)]
+            self.obs[place] = taken.observations[-1]
+            self.decision[place] += 1
+            if taken.measures is None:
+                continue
+            seed, episode = place[0], int(self.episode[place])
+            self.found[seed][episode] = taken.measures
+            if self._waiting[seed]:
+                self.episode[place] = self._waiting[seed].pop(0)
+                begin.append(place)
             else:
-                active.discard((s, j))
-        if again:
-            start(again)
-        progress(sum(len(each) for each in found), seeds * episodes)
-    return [_means([each[i] for i in sorted(each)]) for each in found]
+                self.active.discard(place)
+        if begin:
+            self._start(begin)
 
 
 def _means(episodes: list[Measures]) -> Measures:

@@ -183,7 +183,6 @@ def make_writable(root: Path) -> None:
 def execute(plan: Plan, arguments: Arguments, executor: Any, console: Console) -> int:
     """Data, runs, records into MLflow, leaderboard; the exit status."""
     root, data = arguments.out.expanduser().resolve(), arguments.data_dir.expanduser().resolve()
-    make_writable(root)
     jobs = arguments.jobs or os.cpu_count() or 1
     suite = load_suite(plan.suite)
     folders = [folder_of(root, cell.key) for cell in plan.cells]
@@ -252,7 +251,10 @@ def run(words: list[str]) -> int:
         )
     )
     # A wrong command leaves standard output empty, so nothing is printed before the plan stands.
-    loaded = None if arguments.dry_run else load_executor(executor)
+    loaded = None
+    if not arguments.dry_run:
+        loaded = load_executor(executor)
+        make_writable(arguments.out.expanduser())
     console = Console()
     for text in (line, *summarise(plan, arguments.out.expanduser())):
         console.print(text, markup=False, highlight=False, soft_wrap=True)

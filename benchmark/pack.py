@@ -239,7 +239,7 @@ class PackRun:
         for s, member in enumerate(self.members):
             state, online = jax.tree.map(lambda leaf, s=s: leaf[s], (self.state, self.online))
             note = {
-                "offset": member.records.offset,
+                "offset": member.records.safe_offset(),
                 "reached": self.reached,
                 "metrics": {name: float(value[s]) for name, value in self.metrics.items()},
                 "evaluated": self.evaluated,

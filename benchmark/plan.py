@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 
 import methods
 from benchmark.settings import (
+    COMMAND_LINE,
     Resolved,
     Settings,
     SettingsError,
@@ -205,7 +206,7 @@ def rule_settings(asked: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in overrides.items():
         if key not in types:
             raise SettingsError(f"value rule {asked!r} has no setting {key!r}{nearest(key, types)}")
-        values[key] = typed("command line", key, value, types[key])
+        values[key] = typed(COMMAND_LINE, key, value, types[key])
     return {f"value.{name}": value for name, value in values.items()}
 
 

@@ -30,6 +30,10 @@ class RunLocked(Exception):
     """Another process is writing this run."""
 
 
+class RunDamaged(Exception):
+    """A run's files do not belong together."""
+
+
 def folder_of(root: Path, key: str) -> Path:
     return root / "runs" / key[:2] / key
 
@@ -100,13 +104,15 @@ class Records:
         self._metrics.write(line.encode() + b"\n")
         self._metrics.flush()
 
-    @property
-    def offset(self) -> int:
-        """Bytes of metrics so far; a checkpoint holds it."""
+    def safe_offset(self) -> int:
+        """Bytes of metrics so far, all on disk; a checkpoint holds it."""
+        os.fsync(self._metrics.fileno())
         return self._metrics.tell()
 
     def cut_back(self, offset: int) -> None:
-        """Forget what was logged after a checkpoint."""
+        """Forget what was logged after a checkpoint. Raises RunDamaged if they were cut short."""
+        if self._metrics.seek(0, os.SEEK_END) < offset:
+            raise RunDamaged(f"metrics.jsonl is shorter than at its checkpoint; delete {self.folder} to run it again")
         self._metrics.truncate(offset)
         self._metrics.seek(0, os.SEEK_END)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ BACKBONES: dict[str, dict[str, Any]] = {
 }
 """`reference`: Li & Levine 2026 (arXiv 2601.14234); `paper`: QPILOTS (arXiv 2606.14801), Appendix C."""
 AS_PUBLISHED = "as_published"
+COMMAND_LINE = "command line"
+"""The last layer; the only one without a source to cite."""
 
 
 class SettingsError(Exception):
@@ -124,8 +127,8 @@ def typed(where: str, key: str, value: Any, wanted: Any) -> Any:
         if isinstance(value, list | tuple) and value and all(type(each) is int and each > 0 for each in value):
             return tuple(value)
     elif type(value) is wanted:
-        if wanted is float and value != value:
-            raise SettingsError(f"{key} in {where} is NaN; give a number")
+        if wanted is float and not math.isfinite(value):
+            raise SettingsError(f"{key} in {where} is {value}; give a finite number")
         return value
     wanted_name = "list of widths" if getattr(wanted, "__origin__", None) is tuple else wanted.__name__
     raise SettingsError(f"{key} in {where} is {value!r}; it must be a {wanted_name}")
@@ -160,10 +163,11 @@ def resolve(
     """All values of one (method, task); ``overrides`` come from the command line."""
     run_types, own_types = get_type_hints(Settings), hyperparameter_types(cls)
     resolved = Resolved({}, {"best_of_n": 1}, {"hyperparameters.best_of_n": "program"})
-    for where, values in [*layers(cls, name, task, suite, preset), ("command line", overrides or {})]:
-        source = f" ({values['source']})" if "source" in values else ""
+    for where, values in [*layers(cls, name, task, suite, preset), (COMMAND_LINE, overrides or {})]:
+        cites = where != COMMAND_LINE and "source" in values
+        source = f" ({values['source']})" if cites else ""
         for key, value in values.items():
-            if key == "source":
+            if cites and key == "source":
                 continue
             kind, types = ("hyperparameters", own_types) if key in own_types else ("settings", run_types)
             if key not in types:

@@ -19,11 +19,11 @@ from typing import Any, TextIO
 
 import jax
 
-from benchmark import checkpoint, trainer
+from benchmark import agents, checkpoint
 from benchmark.build import Site, share
 from benchmark.pack import Member, PackRun, Report, Stopped
 from benchmark.plan import Cell
-from benchmark.records import Records, RunLocked, state_of
+from benchmark.records import Records, RunDamaged, RunLocked, state_of
 from benchmark.settings import SettingsError
 from envs._suite import SuiteError
 from methods import UnavailableMethod
@@ -33,7 +33,8 @@ MENDABLE = (
     SettingsError,
     UnavailableMethod,
     RunLocked,
-    trainer.ContractError,
+    RunDamaged,
+    agents.ContractError,
     checkpoint.CheckpointError,
     OSError,
 )
@@ -47,6 +48,11 @@ def run_pack(site: Site, cells: Sequence[Cell], report: Report, stop: Callable[[
         for cell in cells:
             members.append(Member(cell, Records(site.root, cell)))
         return _run_members(site, members, report, stop)
+    except Stopped:
+        for member in members:
+            if not member.records.ended:  # its group's turn had not come
+                member.records.stop()
+        raise
     except MENDABLE as error:
         text = sentence(error)
         for member in members:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmark import trainer
+from benchmark import agents, trainer
 from benchmark.evaluate import SLOTS, evaluate, slots_per_seed
 from envs import load_suite
 from envs._suite import Steps
@@ -21,15 +21,15 @@ CHUNK, LENGTH = 2, 5
 
 
 @pytest.fixture(scope="module")
-def state() -> trainer.State:
+def state() -> agents.State:
     return trainer.init(tiny.shared().agent, [0, 1])
 
 
-def row(state: trainer.State, s: int) -> trainer.State:
+def row(state: agents.State, s: int) -> agents.State:
     return jax.tree.map(lambda leaf: leaf[s : s + 1], state)
 
 
-def measured(state: trainer.State, width: int, pool: Any = None, step: int = 7, first_slot: int = 3) -> list[Any]:
+def measured(state: agents.State, width: int, pool: Any = None, step: int = 7, first_slot: int = 3) -> list[Any]:
     pool = pool or load_suite("toy").pool(tiny.shared().task, 100, 0)
     told: list[tuple[int, int]] = []
     found = evaluate(
@@ -42,11 +42,11 @@ def measured(state: trainer.State, width: int, pool: Any = None, step: int = 7, 
 
 
 @pytest.fixture(scope="module")
-def together(state: trainer.State) -> list[Any]:
+def together(state: agents.State) -> list[Any]:
     return measured(state, EPISODES)
 
 
-def test_the_width_changes_no_bit(state: trainer.State, together: list[Any]) -> None:
+def test_the_width_changes_no_bit(state: agents.State, together: list[Any]) -> None:
     assert set(together[0]) == {"success", "return", "length"}
     assert together[0] != together[1]
     assert measured(state, 1) == together
@@ -54,11 +54,11 @@ def test_the_width_changes_no_bit(state: trainer.State, together: list[Any]) -> 
 
 
 @pytest.mark.slow
-def test_the_seeds_beside_it_change_nothing(state: trainer.State, together: list[Any]) -> None:
+def test_the_seeds_beside_it_change_nothing(state: agents.State, together: list[Any]) -> None:
     assert measured(row(state, 1), EPISODES) == together[1:]
 
 
-def test_the_step_of_training_names_the_noise(state: trainer.State, together: list[Any]) -> None:
+def test_the_step_of_training_names_the_noise(state: agents.State, together: list[Any]) -> None:
     assert measured(state, EPISODES, step=8) != together
 
 
@@ -108,9 +108,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("width", [1, 2, EPISODES])
-def test_each_initial_state_is_used_once_by_each_seed(
-    state: trainer.State, asked: list[np.ndarray], width: int
-) -> None:
+def test_each_initial_state_is_used_once_by_each_seed(state: agents.State, asked: list[np.ndarray], width: int) -> None:
     pool = Scripted()
     found = measured(state, width, pool)
     assert found == [{"success": 0.2, "return": 20.0, "length": LENGTH}] * 2
@@ -122,7 +120,7 @@ def test_each_initial_state_is_used_once_by_each_seed(
 
 
 @pytest.mark.parametrize("width", [1, EPISODES])
-def test_the_policy_is_asked_once_for_each_chunk(state: trainer.State, asked: list[np.ndarray], width: int) -> None:
+def test_the_policy_is_asked_once_for_each_chunk(state: agents.State, asked: list[np.ndarray], width: int) -> None:
     """An episode of 5 steps takes 3 chunks of 2; the last is cut by its end."""
     pool = Scripted()
     measured(state, width, pool)
@@ -131,13 +129,13 @@ def test_the_policy_is_asked_once_for_each_chunk(state: trainer.State, asked: li
     assert len(asked) == 3 * -(-EPISODES // width)
 
 
-def test_an_observation_belongs_to_its_slot(state: trainer.State, asked: list[np.ndarray]) -> None:
+def test_an_observation_belongs_to_its_slot(state: agents.State, asked: list[np.ndarray]) -> None:
     measured(state, EPISODES, Scripted())
     for obs in asked:
         assert obs[:, :, 0].tolist() == [[0.0, 1.0, 2.0, 3.0, 4.0]] * 2
 
 
-def test_the_order_of_a_pools_answer_means_nothing(state: trainer.State, asked: list[np.ndarray]) -> None:
+def test_the_order_of_a_pools_answer_means_nothing(state: agents.State, asked: list[np.ndarray]) -> None:
     measured(state, EPISODES, Scripted(order=-1))
     assert asked[0][:, :, 0].tolist() == [[0.0, 1.0, 2.0, 3.0, 4.0]] * 2
 

@@ -106,7 +106,6 @@ def test_a_wrong_command_is_told_in_a_sentence(wrong: dict[str, Said], name: str
     assert_told(wrong[name], WRONG[name][1])
 
 
-@pytest.mark.xfail(strict=True, reason="infinities pass the settings, and the key of such a run is a traceback")
 def test_an_infinite_setting_is_told(wrong: dict[str, Said]) -> None:
     assert_told(wrong[INFINITE], "learning_rate")
 
@@ -119,7 +118,6 @@ def test_a_folder_that_cannot_be_written_is_named(wrong: dict[str, Said]) -> Non
     assert "--out" in found.err
 
 
-@pytest.mark.xfail(strict=True, reason="the plan is printed before the folder is tried")
 def test_a_folder_that_cannot_be_written_is_tried_first(wrong: dict[str, Said]) -> None:
     assert_told(wrong[UNWRITABLE], "--out")
 

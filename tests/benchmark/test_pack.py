@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmark import checkpoint, trainer
+from benchmark import agents, checkpoint, trainer
 from benchmark.pack import Stopped
 from benchmark.records import folder_of, state_of
 from tests.benchmark import tiny
@@ -168,6 +168,11 @@ def test_members_that_an_interruption_left_in_different_phases(whole: tuple[Path
     pause(tmp_path, 2)  # the second chunk
     shutil.rmtree(folder_of(tmp_path, second.key))
     shutil.move(kept, folder_of(tmp_path, second.key))
+    with pytest.raises(Stopped):  # while the first group runs: the second is told as well
+        tiny.run(tmp_path, tiny.cells(), Stop(1))
+    for cell in tiny.cells():
+        last = (folder_of(tmp_path, cell.key) / "attempts.jsonl").read_text().splitlines()[-1]
+        assert json.loads(last)["how"] == "stopped"
     assert tiny.run(tmp_path, tiny.cells()) == []
     assert_same(tmp_path, whole[0], tolerance=1e-5)
 
@@ -188,7 +193,7 @@ def test_a_chunk_goes_on_across_boundaries(whole: tuple[Path, int], tmp_path: Pa
             np.testing.assert_allclose(tiny.arrays(tmp_path, cell)[name], array, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-def poisoned(state: trainer.State, s: int) -> trainer.State:
+def poisoned(state: agents.State, s: int) -> agents.State:
     """The state with parameters of seed ``s`` that are no numbers."""
     parameters = jax.tree.map(lambda leaf: leaf.at[s].set(jnp.nan), state.parameters)
     return state._replace(parameters=parameters)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from benchmark.plan import Cell
-from benchmark.records import Records, RunLocked, folder_of, read_json, state_of, write_json
+from benchmark.records import Records, RunDamaged, RunLocked, folder_of, read_json, state_of, write_json
 from envs._suite import SuiteError
 
 ROOT = Path(__file__).parents[2]
@@ -126,17 +126,28 @@ def test_metrics_are_lines_and_what_is_no_number_is_flagged(begin: Begin, folder
 def test_cut_back_forgets_what_came_after(begin: Begin, folder: Path) -> None:
     records = begin()
     records.log(1, {"a": 1.0})
-    offset = records.offset
+    offset = records.safe_offset()
     records.log(2, {"a": 2.0})
     records.cut_back(offset)
-    assert records.offset == offset
+    assert records.safe_offset() == offset
     records.log(3, {"a": 3.0})
     assert [each["step"] for each in lines(folder / "metrics.jsonl")] == [1, 3]
     again = begin()
-    assert again.offset == (folder / "metrics.jsonl").stat().st_size
+    assert again.safe_offset() == (folder / "metrics.jsonl").stat().st_size
     again.cut_back(offset)
     again.log(4, {"a": 4.0})
     assert [each["step"] for each in lines(folder / "metrics.jsonl")] == [1, 4]
+
+
+def test_metrics_that_were_cut_short_are_told(begin: Begin, folder: Path) -> None:
+    """A crash of the machine can lose the end of a file; what a checkpoint counts on must not be filled with zeros."""
+    records = begin()
+    records.log(1, {"a": 1.0})
+    offset = records.safe_offset()
+    with (folder / "metrics.jsonl").open("r+b") as file:
+        file.truncate(offset - 5)
+    with pytest.raises(RunDamaged, match=r"metrics.jsonl is shorter .* delete"):
+        begin().cut_back(offset)
 
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:

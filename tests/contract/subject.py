@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import methods
-from benchmark import trainer
+from benchmark import agents, trainer
 from benchmark.evaluate import evaluate
 from benchmark.plan import Request, build_method, make, value_rule
 from benchmark.replay import Table, empty_table, offline_table
@@ -64,9 +64,9 @@ class Subject:
         self.rule = value_rule(self.configuration, self.method)
         self.agent = self.agent_of(self.method)
 
-    def agent_of(self, method: Any) -> trainer.Agent:
-        optimiser = trainer.Optimiser(3e-3, 0.02, self.cls.clip_norm, 64)
-        return trainer.build(method, self.rule, self.problem, optimiser)
+    def agent_of(self, method: Any) -> agents.Agent:
+        optimiser = agents.Optimiser(3e-3, 0.02, self.cls.clip_norm, 64)
+        return agents.build(method, self.rule, self.problem, optimiser)
 
     @cached_property
     def data(self) -> Table:
@@ -77,17 +77,17 @@ class Subject:
             lambda leaf: jnp.stack([leaf] * seeds), empty_table(1, self.task.observation, self.task.action_size)
         )
 
-    def train(self, state: trainer.State, agent: trainer.Agent | None = None, vectorised: bool = False) -> Any:
+    def train(self, state: agents.State, agent: agents.Agent | None = None, vectorised: bool = False) -> Any:
         seeds = len(state.iteration)
         state = jax.tree.map(jnp.copy, state)  # it is donated, and the checks use it again
         return trainer.train_offline(agent or self.agent, state, self.data, self.online(seeds), LENGTH, vectorised)
 
     @cached_property
-    def fresh(self) -> trainer.State:
+    def fresh(self) -> agents.State:
         return trainer.init(self.agent, SEEDS)
 
     @cached_property
-    def trained(self) -> trainer.State:
+    def trained(self) -> agents.State:
         return self.train(self.fresh)[0]
 
     @cached_property
@@ -107,7 +107,7 @@ class Subject:
         return Batch(obs, jnp.clip(chunk, -1, 1), reward, jnp.asarray([1.0, 1.0, 0.0, 1.0]), valid, next_obs)
 
     @cached_property
-    def row_zero(self) -> tuple[trainer.Trees, trainer.Trees]:
+    def row_zero(self) -> tuple[agents.Trees, agents.Trees]:
         """Parameters and averages of the first trained seed."""
         first = jax.tree.map(lambda leaf: leaf[0], self.trained)
         return first.parameters, first.slow
@@ -119,8 +119,8 @@ class Subject:
 
         def act(method: Any, obs: jax.Array, key: jax.Array, row: int | None) -> jax.Array:
             draw = Draw(key) if row is None else RowDraw(key, row)
-            agent = trainer.Agent(method, self.rule, self.problem, self.agent.optimiser)
-            return trainer.act(agent, parameters, slow, obs, draw)
+            agent = agents.Agent(method, self.rule, self.problem, self.agent.optimiser)
+            return agents.act(agent, parameters, slow, obs, draw)
 
         return jax.jit(act, static_argnames="row")
 
@@ -132,12 +132,12 @@ class Subject:
         def terms(batch: Batch) -> Any:
             draw = Draw(jax.random.PRNGKey(7))
 
-            def all_terms(live: trainer.Trees) -> Any:
-                found = trainer.losses(self.agent, live, slow, batch, draw)
+            def all_terms(live: agents.Trees) -> Any:
+                found = agents.losses(self.agent, live, slow, batch, draw)
                 return sum(found.values()), found
 
-            def extraction(live: trainer.Trees) -> Any:
-                views = trainer.make_views(self.agent, live, live, slow)
+            def extraction(live: agents.Trees) -> Any:
+                views = agents.make_views(self.agent, live, live, slow)
                 found = self.method.base_loss(views, batch, draw) | self.method.losses(views, batch, draw)
                 return sum((found[name] for name in found.keys() - set(self.cls.critic_terms)), jnp.zeros(()))
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import methods
-from benchmark import checkpoint, trainer
+from benchmark import agents, checkpoint, trainer
 from benchmark.plan import Request, make
 from benchmark.settings import presets
 from envs import load_suite, suites
@@ -110,7 +110,7 @@ def floats_sweep_without_compiling(s: Subject, _: Path) -> None:
     s.train(s.trained)
     for name in traced_names(s.cls):
         other = dataclasses.replace(s.method, **{name: float(getattr(s.method, name)) * 0.9 + 0.01})
-        agent = trainer.Agent(other, other.value, s.problem, s.agent.optimiser)
+        agent = agents.Agent(other, other.value, s.problem, s.agent.optimiser)
         with compilations() as seen:
             jax.block_until_ready(s.train(s.trained, agent))
         assert not seen, name
@@ -148,7 +148,7 @@ def a_masked_batch_gives_finite_losses(s: Subject, _: Path) -> None:
 def averages_lag_by_one_update(s: Subject, _: Path) -> None:
     """After the first update that moves them, averages still equal the initial parameters."""
     first = jax.tree.map(lambda leaf: leaf[0], s.fresh)
-    update = jax.jit(lambda state: trainer.update(s.agent, state, s.batch, Draw(jax.random.PRNGKey(2))))
+    update = jax.jit(lambda state: agents.update(s.agent, state, s.batch, Draw(jax.random.PRNGKey(2))))
     for iteration in (1, s.cls.average_every):
         state = first._replace(iteration=jnp.asarray(iteration, jnp.int32))
         after, _ = update(state)

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import norm
 
 import methods
-from benchmark import trainer
+from benchmark import agents
 from benchmark.settings import BACKBONES
 from methods._contract import Backbone, Batch, Problem
 
@@ -189,19 +189,19 @@ class Golden:
             backbone=backbone,
         )
 
-    def _agent(self) -> trainer.Agent:
+    def _agent(self) -> agents.Agent:
         cls = methods.load(self.method)
         settings = {ours: self.config[theirs] for ours, theirs in self.names.settings.items()}
         method = cls(**settings, best_of_n=self.config.get("best_of_n", 1))
-        optimiser = trainer.Optimiser(
+        optimiser = agents.Optimiser(
             learning_rate=self.config["lr"],
             target_rate=self.config.get("target_rate", self.config.get("tau", 0.005)),
             clip_norm=cls.clip_norm,
             batch_size=self.arrays["batch/actions"].shape[0],
         )
-        return trainer.build(method, method.value, self.problem(), optimiser)
+        return agents.build(method, method.value, self.problem(), optimiser)
 
-    def trees(self, group: str, target: bool = False) -> trainer.Trees:
+    def trees(self, group: str, target: bool = False) -> agents.Trees:
         """Parameters, gradients or updated parameters of our networks; or of their averaged copies."""
         wanted = {name: net for name, net in self.agent.networks.items() if not target or name in self.agent.averaged}
         return {name: self._tree(group, name, target, net) for name, net in wanted.items()}

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import methods
-from benchmark import trainer
+from benchmark import agents, trainer
 from methods._contract import Backbone, Draw, Method, Problem
 from methods._traced import traced_names
 from methods._values import IQL, TD
 
 PROBLEM = Problem((3,), 2, 2, 0.99, 0.5, 4, Backbone("gelu", "raw", (8,), (8,), heads=2))
-OPTIMISER = trainer.Optimiser(1e-3, 0.01, 0.0, 4)
+OPTIMISER = agents.Optimiser(1e-3, 0.01, 0.0, 4)
 
 
 def test_floats_are_traced_and_the_rest_is_static() -> None:
@@ -47,9 +47,9 @@ def test_draws_are_told_apart_by_name_and_shared_by_name() -> None:
 
 def test_a_missing_copy_says_what_to_do() -> None:
     flow = methods.load("flow")()
-    agent = trainer.build(flow, flow.value, PROBLEM, OPTIMISER)
+    agent = agents.build(flow, flow.value, PROBLEM, OPTIMISER)
     state = jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [0]))
-    views = trainer.make_views(agent, None, state.parameters, state.slow)
+    views = agents.make_views(agent, None, state.parameters, state.slow)
     with pytest.raises(AttributeError, match="'flow' has no slow copy; name it in `averaged`"):
         _ = views.slow.flow
     with pytest.raises(AttributeError, match="'flow' is read live while acting"):
@@ -81,15 +81,15 @@ class OwnTerm(Method):
 
 
 def test_two_owners_of_a_name_are_refused_when_the_method_is_built() -> None:
-    with pytest.raises(trainer.ContractError, match="the network 'value' has two owners"):
-        trainer.build(OwnValue(), IQL(0.9), PROBLEM, OPTIMISER)
-    with pytest.raises(trainer.ContractError, match="the loss term 'critic_loss' has two owners"):
-        trainer.build(OwnTerm(), TD(), PROBLEM, OPTIMISER)
+    with pytest.raises(agents.ContractError, match="the network 'value' has two owners"):
+        agents.build(OwnValue(), IQL(0.9), PROBLEM, OPTIMISER)
+    with pytest.raises(agents.ContractError, match="the loss term 'critic_loss' has two owners"):
+        agents.build(OwnTerm(), TD(), PROBLEM, OPTIMISER)
 
 
 def test_adding_a_network_moves_no_other() -> None:
     plain, more = methods.load("flow")(), methods.load("fql")(alpha=1.0)  # type: ignore[call-arg]
-    states = [trainer.init(trainer.build(m, m.value, PROBLEM, OPTIMISER), [0]).parameters for m in (plain, more)]
+    states = [trainer.init(agents.build(m, m.value, PROBLEM, OPTIMISER), [0]).parameters for m in (plain, more)]
     for name in ("flow", "critic"):
         same = jax.tree.map(np.array_equal, states[0][name], states[1][name])
         assert all(jax.tree.leaves(same))

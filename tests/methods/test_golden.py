@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmark import trainer
+from benchmark import agents
+from methods._contract import Losses
 from methods._critic import backed_up, pessimistic_value
 from tests.methods.golden import Golden
 
@@ -37,8 +38,8 @@ def test_golden(golden_file: Path) -> None:
     agent, draw = golden.agent, golden.draw()
     live, slow, batch = golden.trees("params"), golden.trees("params", target=True), golden.batch()
 
-    def total(live: trainer.Trees) -> tuple[Any, trainer.Losses]:
-        terms = trainer.losses(agent, live, slow, batch, draw)
+    def total(live: agents.Trees) -> tuple[Any, Losses]:
+        terms = agents.losses(agent, live, slow, batch, draw)
         return sum(terms.values()), terms
 
     gradients, terms = jax.jit(jax.grad(total, has_aux=True))(live)
@@ -54,12 +55,12 @@ def test_golden(golden_file: Path) -> None:
         check_qpilots(golden, draw)
 
 
-def check_update(golden: Golden, gradients: trainer.Trees) -> None:
+def check_update(golden: Golden, gradients: agents.Trees) -> None:
     agent, live, slow = golden.agent, golden.trees("params"), golden.trees("params", target=True)
     moments = agent.optimiser.transformation().init(live)
     iteration = jnp.asarray(agent.method.average_every)
-    state = trainer.State(live, slow, moments, iteration, jnp.zeros(2), jnp.zeros(2))
-    one = jax.jit(lambda agent, state, batch: trainer.update(agent, state, batch, golden.draw()))
+    state = agents.State(live, slow, moments, iteration, jnp.zeros(2), jnp.zeros(2))
+    one = jax.jit(lambda agent, state, batch: agents.update(agent, state, batch, golden.draw()))
     state, metrics = one(agent, state, golden.batch())
     moved = jax.tree.map(lambda gradient: np.abs(np.asarray(gradient)) >= 1e-6, golden.trees("grads"))
     check_trees(state.parameters, golden.trees("updated"), moved)
@@ -69,11 +70,11 @@ def check_update(golden: Golden, gradients: trainer.Trees) -> None:
 
 
 def acted(golden: Golden, method: Any) -> np.ndarray:
-    agent = trainer.Agent(method, golden.agent.rule, golden.agent.problem, golden.agent.optimiser)
+    agent = agents.Agent(method, golden.agent.rule, golden.agent.problem, golden.agent.optimiser)
     live, slow = golden.trees("params"), golden.trees("params", target=True)
     obs, draw = golden.batch().obs, golden.draw()
     rows = [obs[i : i + 1] for i in range(len(obs))] if golden.names.alone else [obs]
-    act = jax.jit(lambda obs: trainer.act(agent, live, slow, obs, draw))
+    act = jax.jit(lambda obs: agents.act(agent, live, slow, obs, draw))
     return np.concatenate([np.asarray(act(row)) for row in rows])
 
 
@@ -86,7 +87,7 @@ def check_qpilots(golden: Golden, draw: Any) -> None:
     agent, batch, arrays = golden.agent, golden.batch(), golden.arrays
     method: Any = agent.method
     live, slow = golden.trees("params"), golden.trees("params", target=True)
-    views = trainer.make_views(agent, live, live, slow)
+    views = agents.make_views(agent, live, live, slow)
 
     for name, value in method.diagnostics(views, batch, draw).items():
         assert relative(value, arrays[f"info/{name}"]) <= TOLERANCE, name

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from methods import _nets
+from methods import _modules, _nets
 from methods._contract import Backbone, Problem
 
 WIDTHS = (512,) * 4
@@ -46,8 +46,8 @@ def test_parameter_counts(make: Callable[[Problem], Any], problem: Problem, coun
 def test_activation_is_the_tanh_gelu() -> None:
     x = np.linspace(-4, 4, 41, dtype=np.float32)
     expected = 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
-    np.testing.assert_allclose(_nets.ACTIVATIONS["gelu"](jnp.asarray(x)), expected, atol=1e-6)
-    np.testing.assert_allclose(_nets.ACTIVATIONS["silu"](jnp.asarray(x)), x / (1 + np.exp(-x)), atol=1e-6)
+    np.testing.assert_allclose(_modules.ACTIVATIONS["gelu"](jnp.asarray(x)), expected, atol=1e-6)
+    np.testing.assert_allclose(_modules.ACTIVATIONS["silu"](jnp.asarray(x)), x / (1 + np.exp(-x)), atol=1e-6)
 
 
 def test_layers_are_dense_then_activation_then_norm() -> None:

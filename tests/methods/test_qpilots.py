@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import methods
-from benchmark import trainer
+from benchmark import agents, trainer
 from methods._contract import Backbone, Draw, Method, Problem, Views
 from methods._flow import denoise
 
@@ -21,27 +21,27 @@ PROBLEM = Problem((3,), 2, 2, 0.99, 0.5, 4, BACKBONE)
 OBS = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.float32)
 
 
-def build(name: str, **changes: Any) -> tuple[Any, trainer.Agent, trainer.State]:
+def build(name: str, **changes: Any) -> tuple[Any, agents.Agent, agents.State]:
     settings: dict[str, Any] = {"alpha": 0.7}
     if name == "qpilots_m":
         settings |= {"samples": 3, "diagonal": 1.0, "consistency": 0.5, "diagonal_power": 0.5}
         settings |= {"consistency_power": 1.0, "softening": 0.01}
     method = methods.load(name)(**settings | changes)
-    agent = trainer.build(method, method.value, PROBLEM, trainer.Optimiser(1e-3, 0.01, 1.0, 8))
+    agent = agents.build(method, method.value, PROBLEM, agents.Optimiser(1e-3, 0.01, 1.0, 8))
     state = jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [0]))
     # Averages that differ from the trained networks, so that using the wrong copy shows.
     slow = jax.tree.map(lambda leaf: 1.1 * leaf + 0.01, state.slow)
     return method, agent, state._replace(slow=slow)
 
 
-def views_of(agent: trainer.Agent, state: trainer.State) -> Views:
-    return trainer.make_views(agent, state.parameters, state.parameters, state.slow)
+def views_of(agent: agents.Agent, state: agents.State) -> Views:
+    return agents.make_views(agent, state.parameters, state.parameters, state.slow)
 
 
-def acted(agent: trainer.Agent, state: trainer.State) -> np.ndarray:
+def acted(agent: agents.Agent, state: agents.State) -> np.ndarray:
     draw = Draw(jax.random.PRNGKey(4))
     return np.asarray(
-        jax.jit(lambda agent, state: trainer.act(agent, state.parameters, state.slow, OBS, draw))(agent, state)
+        jax.jit(lambda agent, state: agents.act(agent, state.parameters, state.slow, OBS, draw))(agent, state)
     )
 
 
@@ -49,7 +49,7 @@ def acted(agent: trainer.Agent, state: trainer.State) -> np.ndarray:
 def test_zero_strength_is_the_base_flow_bit_for_bit(name: str) -> None:
     _, steered, state = build(name, alpha=0.0)
     flow: Method = methods.load("flow")()
-    base = trainer.Agent(flow, flow.value, PROBLEM, steered.optimiser)
+    base = agents.Agent(flow, flow.value, PROBLEM, steered.optimiser)
     np.testing.assert_array_equal(acted(steered, state), acted(base, state))
 
 
@@ -59,7 +59,7 @@ def test_strength_steers(name: str) -> None:
     assert np.abs(acted(weak, state) - acted(strong, state)).max() > 1e-2
 
 
-def rescaled_critic(state: trainer.State, scale: float, shift: float) -> trainer.State:
+def rescaled_critic(state: agents.State, scale: float, shift: float) -> agents.State:
     """The same state with every head of the averaged critic replaced by scale Q + shift."""
     last = max(state.slow["critic"]["mlp"], key=lambda layer: (layer.startswith("Dense"), layer))
     changed = jax.tree.map(jnp.copy, state.slow)

@@ -8,13 +8,22 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # tests compile much and run little
+# Tests compile much and run little, and two of them run side by side.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1")
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", type=Path, default=GOLDEN, metavar="DIR", help="folder of golden vectors to check")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share what one of them made run in one process: those of a file, or of a method in it."""
+    for item in items:
+        given = getattr(item, "callspec", None)
+        method = given.params.get("method", "") if given else ""
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {method}"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -75,7 +75,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "override of nothing": ((*TOY, "--set", "run.aplha=1"), "'aplha'"),
     "override of no method": ((*TOY, "--set", "fqll.alpha=1"), "did you mean 'fql'"),
     "override of a wrong type": ((*TOY, "--set", "fql.alpha=much"), "must be a float"),
-    "override that is no number": ((*TOY, "--set", "fql.alpha=nan"), "NaN"),
+    "override that is no number": ((*TOY, "--set", "fql.alpha=nan"), "finite number"),
     "seeds": ((*TOY, "--seeds", "0:7"), "0-7"),
 }
 INFINITE = "an infinite setting"

@@ -107,15 +107,9 @@ class Subject:
         return Batch(obs, jnp.clip(chunk, -1, 1), reward, jnp.asarray([1.0, 1.0, 0.0, 1.0]), valid, next_obs)
 
     @cached_property
-    def row_zero(self) -> tuple[agents.Trees, agents.Trees]:
-        """Parameters and averages of the first trained seed."""
-        first = jax.tree.map(lambda leaf: leaf[0], self.trained)
-        return first.parameters, first.slow
-
-    @cached_property
     def act(self) -> Any:
         """(method, obs, draw's key, row or None) -> chunks; compiled for each batch size."""
-        parameters, slow = self.row_zero
+        parameters, slow = self.first.parameters, self.first.slow
 
         def act(method: Any, obs: jax.Array, key: jax.Array, row: int | None) -> jax.Array:
             draw = Draw(key) if row is None else RowDraw(key, row)
@@ -125,26 +119,25 @@ class Subject:
         return jax.jit(act, static_argnames="row")
 
     @cached_property
-    def terms(self) -> Any:
-        """(batch) -> all terms, their gradient, and the gradient of what is not the value rule's in each network."""
-        live, slow = self.row_zero
+    def update(self) -> Any:
+        """(state, batch) -> the state after one update of the first seed, its metrics, and the gradient that the terms
+        beside the value rule's, and beside those that train the critic by name, have in each network."""
+        draw = Draw(jax.random.PRNGKey(7))
 
-        def terms(batch: Batch) -> Any:
-            draw = Draw(jax.random.PRNGKey(7))
-
-            def all_terms(live: agents.Trees) -> Any:
-                found = agents.losses(self.agent, live, slow, batch, draw)
-                return sum(found.values()), found
-
+        def update(state: agents.State, batch: Batch) -> Any:
             def extraction(live: agents.Trees) -> Any:
-                views = agents.make_views(self.agent, live, live, slow)
+                views = agents.make_views(self.agent, live, live, state.slow)
                 found = self.method.base_loss(views, batch, draw) | self.method.losses(views, batch, draw)
                 return sum((found[name] for name in found.keys() - set(self.cls.critic_terms)), jnp.zeros(()))
 
-            gradient, found = jax.grad(all_terms, has_aux=True)(live)
-            return found, gradient, jax.grad(extraction)(live)
+            return *agents.update(self.agent, state, batch, draw), jax.grad(extraction)(state.parameters)
 
-        return jax.jit(terms)
+        return jax.jit(update)
+
+    @cached_property
+    def first(self) -> agents.State:
+        """The first seed, trained."""
+        return jax.tree.map(lambda leaf: leaf[0], self.trained)
 
     def learned(self) -> float:
         """Success on the bandit after 400 updates, over 2 seeds x 100 episodes."""

@@ -18,11 +18,10 @@ import numpy as np
 import pytest
 
 import methods
-from benchmark import agents, checkpoint, trainer
+from benchmark import agents, checkpoint
 from benchmark.plan import Request, make
 from benchmark.settings import presets
 from envs import load_suite, suites
-from methods._contract import Draw
 from methods._traced import traced_names
 from tests.contract.subject import ROWS, SEEDS, Subject, subject, success
 
@@ -86,14 +85,14 @@ def a_row_equals_its_observation_alone(s: Subject, _: Path) -> None:
 
 @check
 def seeds_together_equal_seeds_alone(s: Subject, _: Path) -> None:
-    one_by_one, _ = s.train(s.fresh)
+    """Looped, each seed is trained alone, in turn; mapped, together. And its neighbour changes not a bit."""
     mapped, _ = s.train(s.fresh, vectorised=True)
-    alone, _ = s.train(trainer.init(s.agent, SEEDS[:1]))
-    first = jax.tree.map(lambda leaf: leaf[:1], one_by_one)
-    assert close(first.parameters, alone.parameters, 1e-5)
-    assert close(one_by_one.parameters, mapped.parameters, 1e-5)
-    second = jax.tree.map(lambda leaf: leaf[1:], one_by_one)
-    assert not close(first.parameters, second.parameters, 1e-5)
+    assert close(s.trained.parameters, mapped.parameters, 1e-5)
+    turned, _ = s.train(jax.tree.map(lambda leaf: leaf[::-1], s.fresh))
+    for ours, theirs in zip(*map(jax.tree.leaves, (s.trained, turned)), strict=True):
+        assert np.array_equal(ours, theirs[::-1])
+    first, second = (jax.tree.map(lambda leaf, i=i: leaf[i], s.trained.parameters) for i in range(len(SEEDS)))
+    assert not close(first, second, 1e-5)
 
 
 @check
@@ -118,12 +117,11 @@ def floats_sweep_without_compiling(s: Subject, _: Path) -> None:
 
 @check
 def only_named_terms_train_the_critic(s: Subject, _: Path) -> None:
-    assert set(s.cls.critic_terms) <= set(s.terms(s.batch)[0])
-    _, everything, extraction = s.terms(s.batch)
-    norms = {name: float(sum(jnp.abs(leaf).sum() for leaf in jax.tree.leaves(extraction[name]))) for name in extraction}
-    assert norms["critic"] == 0.0
-    untrained = [name for name, tree in everything.items() if not any(np.any(leaf) for leaf in jax.tree.leaves(tree))]
-    assert not untrained, "a network that no term trains"
+    after, terms, extraction = s.update(s.first, s.batch)
+    assert set(s.cls.critic_terms) <= set(terms)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(extraction["critic"]))
+    still = [name for name, tree in after.parameters.items() if close(tree, s.first.parameters[name], 0.0)]
+    assert not still, "a network that no term trains"
 
 
 @check
@@ -140,21 +138,20 @@ def saving_and_going_on_equals_never_stopping(s: Subject, folder: Path) -> None:
 @check
 def a_masked_batch_gives_finite_losses(s: Subject, _: Path) -> None:
     nothing = jnp.zeros_like(s.batch.valid)
-    terms, gradient, _ = s.terms(s.batch._replace(valid=nothing, mask=nothing))
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((terms, gradient)))
+    after, terms, _ = s.update(s.first, s.batch._replace(valid=nothing, mask=nothing))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after.parameters, terms)))
 
 
 @check
 def averages_lag_by_one_update(s: Subject, _: Path) -> None:
     """After the first update that moves them, averages still equal the initial parameters."""
-    first = jax.tree.map(lambda leaf: leaf[0], s.fresh)
-    update = jax.jit(lambda state: agents.update(s.agent, state, s.batch, Draw(jax.random.PRNGKey(2))))
+    fresh = jax.tree.map(lambda leaf: leaf[0], s.fresh)
     for iteration in (1, s.cls.average_every):
-        state = first._replace(iteration=jnp.asarray(iteration, jnp.int32))
-        after, _ = update(state)
-        assert close(after.slow, first.slow, 1e-7)
-        again, _ = update(after)
-        moved = not close(again.slow["critic"], first.slow["critic"], 1e-7)
+        state = fresh._replace(iteration=jnp.asarray(iteration, jnp.int32))
+        after = s.update(state, s.batch)[0]
+        assert close(after.slow, fresh.slow, 1e-7)
+        again = s.update(after, s.batch)[0]
+        moved = not close(again.slow["critic"], fresh.slow["critic"], 1e-7)
         assert moved == (iteration % s.cls.average_every == 0)
 
 

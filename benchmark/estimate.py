@@ -1,7 +1,8 @@
 """What a plan will cost: updates, time, device-hours and memory. An estimate, and printed as one.
 
 The base flow's time for an update and an environment step's come with the preset; a method's file says how many times
-as much an update of it costs. Where runs of the same method, suite and preset are in the results, their rates are used.
+as much an update of it costs there. Where runs of the same method, task and preset are in the results, their rates are
+used.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def seed_seconds(pack: Pack, updates: int) -> float:
     configuration = pack.first.configuration
     settings = configuration["settings"]
     cost = preset_table(configuration["suite"], configuration["preset"])["cost"]
-    relative = method_table(pack.first.method).get("cost", {}).get("update", 1.0)
+    relative = method_table(pack.first.method).get("cost", {}).get(configuration["preset"], 1.0)
     evaluations = -(-settings["offline_steps"] // settings["evaluate_every"])
     evaluations += -(-settings["online_steps"] // settings["evaluate_every"])
     environment_steps = settings["online_steps"] + evaluations * settings["evaluation_episodes"] * settings["horizon"]

@@ -17,6 +17,8 @@ PHASES = ("offline", "online")
 SCORE = "success"
 FINAL = "metrics.final/"
 PARAMS = ("params.settings.", "params.data.", "params.hyperparameters.")
+OWN_PARAMS = ("params.settings.", "params.hyperparameters.")
+"""Those that are shown without the name of their group."""
 
 
 @dataclass(frozen=True)
@@ -157,10 +159,10 @@ def _notes(frame: pl.DataFrame, seeds: dict[object, int]) -> list[str]:
 
 
 def _settings(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
-    """Settings with one value in the whole group, and the others with the values of each row."""
+    """Settings with one value in the whole group, and the others with the values of each row that has them."""
     same, differing = [], []
-    for name in sorted(name for name in frame.columns if name.startswith(PARAMS[:2])):
-        short = name.removeprefix("params.").removeprefix("settings.")
+    for name in sorted(name for name in frame.columns if name.startswith(PARAMS)):
+        short = name.split(".", 2)[2] if name.startswith(OWN_PARAMS) else name.removeprefix("params.")
         by_row = {
             str(row): "/".join(sorted(part[name].fill_null("unset").unique()))
             for (row,), part in frame.partition_by("row", as_dict=True, maintain_order=True).items()
@@ -169,7 +171,8 @@ def _settings(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
         if values == {"unset"}:
             continue
         if len(values) > 1:
-            differing.append(f"{short}: " + ", ".join(f"{row} {value}" for row, value in sorted(by_row.items())))
+            told = sorted((row, value) for row, value in by_row.items() if value != "unset")
+            differing.append(f"{short}: " + ", ".join(f"{row} {value}" for row, value in told))
         elif frame[name].n_unique() > 1:
             differing.append(f"{short}: {values.pop()}, by task")
         else:

@@ -31,7 +31,7 @@ def save(folder: Path, tree: Any, rows: dict[str, np.ndarray], note: dict[str, A
     arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
     arrays |= {ROWS + name: array for name, array in rows.items()}
     arrays[NOTE] = np.frombuffer(json.dumps(note).encode(), np.uint8)
-    temporary = folder / f".state.{os.getpid()}.npz"
+    temporary = folder / ".state.npz"  # a run has one writer
     try:
         with temporary.open("w+b") as file:
             np.savez(file, allow_pickle=False, **arrays)

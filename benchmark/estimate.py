@@ -1,8 +1,7 @@
 """What a plan will cost: updates, time, device-hours and memory. An estimate, and printed as one.
 
 The base flow's time for an update and an environment step's come with the preset; a method's file says how many times
-as much an update of it costs there. Where runs of the same method, task and preset are in the results, their rates are
-used.
+as much an update of it costs there. Where other seeds of the same pack are done, what they took is used instead.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def seconds_spent(folder: Path) -> float:
     for line in map(json.loads, (folder / "attempts.jsonl").read_text().splitlines()):
         if "start" in line:
             starts[line["attempt"]] = line["start"]
-        else:
+        elif line["attempt"] in starts:
             spent += (line["end"] - starts[line["attempt"]]) / 1000
     return spent
 
@@ -62,8 +61,7 @@ def estimate(root: Path, packs: Sequence[Pack], left: dict[str, int]) -> Estimat
     for pack in packs:
         if not (count := left[pack.name]):
             continue
-        settings = pack.first.configuration["settings"]
-        steps = settings["offline_steps"] + max(0, settings["online_steps"] - settings["start_training"] + 1)
+        steps = updates_of_a_seed(pack)
         updates += count * steps
         memory = max(memory, pack_memory(pack))
         if (pack.first.method, pack.first.task) in measured:
@@ -72,6 +70,17 @@ def estimate(root: Path, packs: Sequence[Pack], left: dict[str, int]) -> Estimat
         else:
             seconds += count * seed_seconds(pack, steps)
     return Estimate(updates, seconds, memory, known)
+
+
+def pack_seconds(pack: Pack) -> float:
+    """Device seconds of a whole pack by the declared costs."""
+    return len(pack.cells) * seed_seconds(pack, updates_of_a_seed(pack))
+
+
+def updates_of_a_seed(pack: Pack) -> int:
+    """Offline, and online from ``start_training`` on."""
+    settings = pack.first.configuration["settings"]
+    return settings["offline_steps"] + max(0, settings["online_steps"] - settings["start_training"] + 1)
 
 
 def seed_seconds(pack: Pack, updates: int) -> float:
@@ -87,7 +96,8 @@ def seed_seconds(pack: Pack, updates: int) -> float:
 
 
 def pack_memory(pack: Pack) -> int:
-    """Bytes of a pack on its device: the data once; rows, networks, two moments and averages for each seed."""
+    """Bytes of a pack on its device: the data once (official data as a million rows, or one shard); and for each seed
+    its rows, networks, two moments and averages."""
     configuration = pack.first.configuration
     settings: dict[str, Any] = configuration["settings"]
     task = load_suite(configuration["suite"]).tasks()[pack.first.task]

@@ -2,104 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
-import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
 from rich.console import Console
 
 import methods
 from benchmark import estimate, tracking
-from benchmark.machine import about_this_code, slurm_answers
-from benchmark.plan import OWN, PROTOCOL, Plan, Request, check_suite, make
+from benchmark.arguments import Arguments, LaunchError, parse
+from benchmark.machine import about_this_code, cores, slurm_answers
+from benchmark.plan import PROTOCOL, Plan, Request, check_suite, identities, make
 from benchmark.progress import Bar, Progress, duration
 from benchmark.records import folder_of, state_of
 from benchmark.settings import SettingsError, nearest, presets
-from envs import load_suite, suites
+from envs import load_suite
 from envs._suite import SuiteError
 
 EXECUTORS = {"local": "benchmark.local", "slurm": "slurm.submit"}
 """Modules with a function ``run(packs, site, jobs, listener)``, loaded by name when they are asked for."""
 PUSH_SECONDS = 60.0
-
-
-class LaunchError(Exception):
-    """A command that can't be carried out; the text is one sentence that says how to mend it."""
-
-
-@dataclass(frozen=True)
-class Arguments:
-    suite: str
-    """suite of tasks"""
-    methods: str = "all"
-    """all, or a comma-separated list"""
-    tasks: tuple[str, ...] = ()
-    """globs of task names; by default the preset's"""
-    domains: tuple[str, ...] = ()
-    """domains, in full"""
-    seeds: str = ""
-    """0-7, or 0,2,5; by default the preset's"""
-    preset: str = ""
-    """sizes and budgets; by default paper where a SLURM controller answers, quick elsewhere"""
-    set: tuple[str, ...] = ()
-    """METHOD.KEY=VALUE, run.KEY=VALUE for all methods, or value.KEY=VALUE for the value rule"""
-    value: str = OWN
-    """own (each method's), or one rule for all: td, iql"""
-    backbone: str = "reference"
-    """reference, paper or as_published"""
-    data: str = "auto"
-    """official, generated, or auto: what the preset says"""
-    data_dir: Path = Path("~/.ogbench/data")
-    """where data are found, downloaded and generated"""
-    mirror: str = ""
-    """address to download official data from, in place of the package's"""
-    out: Path = Path("results")
-    """folder for runs, tracking database and leaderboard"""
-    executor: str = ""
-    """local or slurm; by default slurm for the preset paper where a SLURM controller answers, local elsewhere"""
-    jobs: int = 0
-    """worker processes of the local executor; by default one for each core"""
-    dry_run: bool = False
-    """print the plan and stop; needs no data, tracker or scheduler"""
-
-
-def description() -> str:
-    """What ``--help`` says above the options: the suites, presets and methods that there are."""
-    usable, reasons = methods.available()
-    lines = [
-        "Run every (method, task, seed) of a plan, then print the leaderboard.",
-        "Run again, it goes on where it was and skips what is done.",
-        "",
-        *(f"Suite {suite}: presets {', '.join(presets(suite))}." for suite in suites()),
-        f"Methods: {', '.join(usable)}.",
-        *(f"Unavailable: {reason}." for reason in reasons.values()),
-    ]
-    return "\n".join(lines)
-
-
-def parse(arguments: list[str]) -> Arguments:
-    """The command line as typed values; a wrong one raises LaunchError in place of tyro's box."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(Arguments, prog="python -m benchmark.launch", description=description(), args=arguments)
-    except SystemExit as exit_:
-        if not exit_.code:
-            raise
-    words = re.sub(r"[^\x20-\x7e]+", " ", said.getvalue().replace("\n", " "))
-    words = words.partition("For full helptext")[0]
-    raise LaunchError(" ".join(words.split()).rstrip(" .") + "; see --help")
 
 
 def choose(arguments: Arguments) -> tuple[str, str, str]:
@@ -183,21 +110,26 @@ def make_writable(root: Path) -> None:
 def execute(plan: Plan, arguments: Arguments, executor: Any, console: Console) -> int:
     """Data, runs, records into MLflow, leaderboard; the exit status."""
     root, data = arguments.out.expanduser().resolve(), arguments.data_dir.expanduser().resolve()
-    jobs = arguments.jobs or os.cpu_count() or 1
+    jobs = arguments.jobs or cores()
     suite = load_suite(plan.suite)
     folders = [folder_of(root, cell.key) for cell in plan.cells]
     todo = [pack for pack in plan.packs if any(state_of(folder_of(root, c.key)) != "done" for c in pack.cells)]
+    todo.sort(key=lambda pack: -estimate.pack_seconds(pack))  # or the longest would end long after the others
 
     uri, experiment = tracking.default_uri(root), f"{plan.suite}/v{PROTOCOL}"
     tracking.prepare(uri, experiment, root / "artifacts")
     pusher = Pusher(tracking.Tracker(uri, experiment), folders)
     failed, stopped = [], False
     if todo:
-        needed = {json.dumps(pack.first.configuration["data"]): pack.first.configuration["data"] for pack in todo}
-        for identity in needed.values():
-            suite.prepare(identity, data, arguments.mirror or None, jobs, Bar(console))
+        try:
+            for identity in identities(todo):
+                suite.prepare(identity, data, arguments.mirror or None, jobs, Bar(console))
+        except OSError as error:
+            raise LaunchError(
+                f"cannot prepare the data ({error.strerror}: {error.filename}); mend it, or give another --data-dir"
+            ) from error
         site = {"root": str(root), "data": str(data), "about": about_this_code(plan.name)}
-        site["env_workers"] = max(0, (os.cpu_count() or 1) // jobs - 1)
+        site["env_workers"] = max(0, cores() // jobs - 1)
         pusher.start()
         with Progress(console, len(todo)) as progress:
             outcome = executor.run(todo, site, jobs, progress.hear)
@@ -207,7 +139,8 @@ def execute(plan: Plan, arguments: Arguments, executor: Any, console: Console) -
         console.print("Nothing to do: every cell is done.")
         problems = pusher.tracker.push_all(folders)
     if stopped:
-        print("Stopped; everything is saved. Run the same command again to go on.", file=sys.stderr)
+        report(failed, problems)
+        print("Stopped. Run the same command again to go on from the last checkpoints.", file=sys.stderr)
         return 130
     status = show_leaderboard(root, uri)
     return report(failed, problems) or status
@@ -235,6 +168,8 @@ def report(failed: list[tuple[Any, str]], problems: list[str]) -> int:
 def run(words: list[str]) -> int:
     """Carry out a command line; the exit status."""
     arguments = parse(words)
+    if arguments.jobs < 0:
+        raise LaunchError(f"--jobs {arguments.jobs} is no number of workers; leave it out for one on each core")
     preset, executor, line = choose(arguments)
     plan = make(
         Request(

@@ -102,9 +102,10 @@ class Local:
         """Every pack to its end; Ctrl-C lets the running ones save and leave."""
         self.waiting = list(packs)
         try:
-            while self.waiting or any(worker.pack for worker in self.workers):
-                self._hand_out()
+            self._hand_out()
+            while any(worker.pack for worker in self.workers):
                 self._handle(*self.events.get())
+                self._hand_out()
         except KeyboardInterrupt:
             self.outcome.stopped = True
             self._stop()
@@ -118,10 +119,13 @@ class Local:
             self.workers.append(Worker(self.started, self.site, self._cores(), self.events))
             self.started += 1
         for worker in self.workers:
-            if worker.pack is None and self.waiting:
+            while worker.pack is None and self.waiting:
                 pack = self._choose(worker)
                 self.waiting.remove(pack)
-                worker.run(pack, unfinished(self.root, pack))
+                if cells := unfinished(self.root, pack):
+                    worker.run(pack, cells)
+                else:  # another launcher with the same folder was faster
+                    self.listener(pack, {"phase": "done"})
 
     def _cores(self) -> list[int]:
         """A share of the cores for one more worker: threads that wander between them cost three times the time."""

@@ -25,6 +25,11 @@ def slurm_answers() -> bool:
     return " UP" in said
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def about_this_code(plan: str) -> dict[str, Any]:
     """What each attempt records of code, machine and packages."""
     here = Path(__file__).parent

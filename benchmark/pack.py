@@ -130,13 +130,12 @@ class PackRun:
         rotations = before // settings.rotate_every * settings.rotate_every
         while self.members and (step := min(self.collector.steps)) < settings.online_steps:
             target = self._next_boundary(step, settings.online_steps)
-            started, taken = time.monotonic(), sum(self.collector.steps)
-            self._train_online(self.shared.table(rotations + step + 1), target)
-            rate = max(0, sum(self.collector.steps) - taken) / (time.monotonic() - started)
+            rate = self._train_online(self.shared.table(rotations + step + 1), target)
             self._boundary("online", target, before, settings.online_steps, rate)
 
-    def _train_online(self, table: Table, target: int) -> None:
-        """Every seed up to ``target`` steps, a chunk at a time."""
+    def _train_online(self, table: Table, target: int) -> float:
+        """Every seed up to ``target`` steps, a chunk at a time; steps of all seeds in a second."""
+        started, taken, rate = time.monotonic(), sum(self.collector.steps), 0.0
         if not self.metrics:
             self.metrics = trainer.no_metrics(self.agent, self.state, table, self.online)
         while self.members and min(self.collector.steps) < target:
@@ -153,11 +152,17 @@ class PackRun:
                 trainer.vectorised_here(),
             )
             self._keep_finite(self.settings.offline_steps + min(self.collector.steps))
-            step = min(self.collector.steps, default=target)
-            self.report({"phase": "online", "step": step, "total": self.settings.online_steps})
+            step, end = min(self.collector.steps, default=target), self.settings.online_steps
+            rate = max(0, sum(self.collector.steps) - taken) / (time.monotonic() - started)
+            self.report({"phase": "online", "step": step, "total": end, **self._speed(rate, end - step)})
             # At the target itself the boundary comes first, or a resume would pass over it.
             if step < target and self.stop():
                 self._pause()
+        return rate
+
+    def _speed(self, rate: float, steps: int) -> dict[str, float | None]:
+        """What the display says of ``steps`` more steps of every seed."""
+        return {"rate": rate, "left": steps * len(self.members) / rate if rate else None}
 
     def _next_boundary(self, step: int, end: int) -> int:
         """The next step at which the host has something to do."""
@@ -182,7 +187,9 @@ class PackRun:
         due = step % settings.evaluate_every == 0 or ends
         if due and self.evaluated < before + step:
             self._evaluate(phase, before + step, ends)
-        self.report({"phase": phase, "step": step, "total": end, "rate": rate, **self._success(phase)})
+        self.report(
+            {"phase": phase, "step": step, "total": end, **self._speed(rate, end - step), **self._success(phase)}
+        )
         if due or time.monotonic() - self.saved > SAVE_SECONDS:
             self._save()
         if self.stop():

@@ -8,7 +8,7 @@ import fnmatch
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_type_hints
@@ -103,12 +103,10 @@ class Plan:
     def name(self) -> str:
         return hashlib.sha256("".join(sorted(cell.key for cell in self.cells)).encode()).hexdigest()[:12]
 
-    def identities(self) -> list[dict[str, Any]]:
-        """The distinct datasets, in order of first use."""
-        distinct = {
-            canonical(pack.first.configuration["data"]): pack.first.configuration["data"] for pack in self.packs
-        }
-        return list(distinct.values())
+
+def identities(packs: Iterable[Pack]) -> list[dict[str, Any]]:
+    """The distinct datasets of packs, in order of first use."""
+    return list({canonical(each): each for each in (pack.first.configuration["data"] for pack in packs)}.values())
 
 
 @dataclass(frozen=True)
@@ -191,23 +189,27 @@ def split_overrides(texts: Sequence[str], chosen: Mapping[str, type[Method]]) ->
     return split
 
 
-def rule_settings(asked: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of the value rule asked for, as ``value.<name>``: its data file, then the command line."""
+def rule_settings(asked: str, overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Settings of the value rule asked for, as ``value.<name>``: its data file, then the command line; and sources."""
     if asked == OWN:
         if overrides:
             raise SettingsError("--set value.* needs --value; without it each method keeps its own rule")
-        return {}
+        return {}, {}
     if asked not in RULES:
         known = [OWN, *RULES]
         raise SettingsError(f"unknown value rule {asked!r}; it is one of {', '.join(known)}{nearest(asked, known)}")
     types = {name: hint for name, hint in get_type_hints(RULES[asked]).items() if name not in ("averaged", "needs")}
     values = dict(read_toml(methods.FOLDER / "_values.toml").get(asked, {}))
-    values.pop("source", None)
+    source = f"methods/_values.toml ({values.pop('source', '')})"
+    provenance = dict.fromkeys(values, source) | dict.fromkeys(overrides, COMMAND_LINE)
     for key, value in overrides.items():
         if key not in types:
             raise SettingsError(f"value rule {asked!r} has no setting {key!r}{nearest(key, types)}")
         values[key] = typed(COMMAND_LINE, key, value, types[key])
-    return {f"value.{name}": value for name, value in values.items()}
+    return (
+        {f"value.{name}": value for name, value in values.items()},
+        {f"settings.value.{name}": text for name, text in provenance.items()},
+    )
 
 
 def value_rule(configuration: Mapping[str, Any], method: Method) -> ValueRule:
@@ -250,7 +252,7 @@ def make(request: Request) -> Plan:
     tasks = select_tasks(request, suite.tasks())
     seeds = parse_seeds(request.seeds) if request.seeds is not None else list(range(preset["seeds"]))
     overrides = split_overrides(request.overrides, chosen)
-    value_settings = rule_settings(request.value, overrides.get("value", {}))
+    value_settings, value_sources = rule_settings(request.value, overrides.get("value", {}))
     size = data_size(request)
     source = size.pop("source")
 
@@ -260,7 +262,9 @@ def make(request: Request) -> Plan:
         mine = overrides.get("run", {}) | overrides.get(name, {})
         for task in tasks:
             resolved = resolve(cls, name, task, request.suite, request.preset, mine)
+            identity = suite.identity(task, source, size)
             resolved.settings |= value_settings
+            resolved.provenance |= value_sources | sources(request, cls, identity)
             common = {
                 "protocol": PROTOCOL,
                 "suite": request.suite,
@@ -270,10 +274,20 @@ def make(request: Request) -> Plan:
                 "preset": request.preset,
                 "backbone": request.backbone,
                 "value": request.value,
-                "data": suite.identity(task, source, size),
+                "data": identity,
             }
             packs.append(_pack(cls, common, resolved, seeds))
     return Plan(request.suite, request.preset, tuple(packs))
+
+
+def sources(request: Request, cls: type[Method], identity: Mapping[str, Any]) -> dict[str, str]:
+    """Where the data's values and the value rule came from."""
+    preset = f"preset {request.preset} [{request.suite}]"
+    found = {f"data.{name}": preset for name in identity}
+    if request.data != "auto":
+        found["data.source"] = COMMAND_LINE
+    found["settings.value_used"] = f"{cls.__module__.replace('.', '/')}.py" if request.value == OWN else COMMAND_LINE
+    return found
 
 
 def _pack(cls: type[Method], common: dict[str, Any], resolved: Resolved, seeds: Sequence[int]) -> Pack:

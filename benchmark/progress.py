@@ -26,18 +26,19 @@ class Row:
     step: int = 0
     total: int = 0
     rate: float = 0.0
+    left: float | None = None
     success: float | None = None
     printed: tuple[float, str] = (0.0, "")
 
     def cells(self) -> list[str]:
         first = self.pack.first
         seeds = [cell.seed for cell in self.pack.cells]
-        several = f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
+        in_a_row = len(seeds) > 1 and seeds == list(range(seeds[0], seeds[-1] + 1))
+        several = f"{seeds[0]}-{seeds[-1]}" if in_a_row else ",".join(map(str, seeds))
         step = f"{self.step}/{self.total}" if self.total else ""
         rate = f"{self.rate:.0f}" if self.rate else ""
-        left = len(seeds) * (self.total - self.step) / self.rate if self.rate and self.total else None
         success = "" if self.success is None else f"{100 * self.success:.0f} %"
-        return [first.method, first.task, several, self.phase, step, rate, duration(left), success]
+        return [first.method, first.task, several, self.phase, step, rate, duration(self.left), success]
 
 
 def duration(seconds: float | None) -> str:
@@ -71,7 +72,9 @@ class Progress:
     def hear(self, pack: Pack, event: dict[str, Any]) -> None:
         """Take in an event of a pack and show it."""
         row = self.rows.setdefault(pack.name, Row(pack))
-        for name in ("phase", "step", "total", "rate", "success"):
+        if event.get("phase", row.phase) != row.phase:
+            row.rate, row.left = 0.0, None
+        for name in ("phase", "step", "total", "rate", "left", "success"):
             if name in event:
                 setattr(row, name, event[name])
         if row.phase in ("done", "failed"):

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -61,6 +62,13 @@ def state_of(folder: Path) -> str:
     return "begun" if (folder / "attempts.jsonl").exists() else "planned"
 
 
+def _cut_torn_line(path: Path) -> None:
+    """Forget a last line that a crash or a full disk left without its end."""
+    if path.exists():
+        data = path.read_bytes()
+        os.truncate(path, data.rfind(b"\n") + 1)
+
+
 def milliseconds() -> int:
     return time.time_ns() // 1_000_000
 
@@ -81,7 +89,9 @@ class Records:
         if not (self.folder / "config.json").exists():
             write_json(self.folder / "provenance.json", cell.provenance)
             write_json(self.folder / "config.json", cell.configuration)
-        self._metrics = (self.folder / "metrics.jsonl").open("ab")
+        # Without a buffer, so that what a full disk refused is not tried again, and fails again, on closing.
+        self._metrics = (self.folder / "metrics.jsonl").open("ab", buffering=0)
+        _cut_torn_line(self.folder / "attempts.jsonl")
         self.attempt = 0
         self.ended = False
 
@@ -89,7 +99,8 @@ class Records:
         """Note a start. Raises SuiteError if the data are not those of the earlier attempts."""
         earlier = self._attempts()
         for line in earlier:
-            if line.get("dataset_sha256", about["dataset_sha256"]) != about["dataset_sha256"]:
+            known = "dataset_sha256" in line and "dataset_sha256" in about
+            if known and line["dataset_sha256"] != about["dataset_sha256"]:
                 raise SuiteError(f"run {self.cell.key} began with other data; restore them, or delete {self.folder}")
         self.attempt = 1 + max((line["attempt"] for line in earlier), default=0)
         (self.folder / "failed.json").unlink(missing_ok=True)
@@ -100,9 +111,9 @@ class Records:
         finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
         if len(finite) < len(metrics):
             finite["diverged"] = 1.0
-        line = json.dumps({"t": milliseconds(), "step": step, "m": finite})
-        self._metrics.write(line.encode() + b"\n")
-        self._metrics.flush()
+        line = json.dumps({"t": milliseconds(), "step": step, "m": finite}).encode() + b"\n"
+        if self._metrics.write(line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder / "metrics.jsonl"))
 
     def safe_offset(self) -> int:
         """Bytes of metrics so far, all on disk; a checkpoint holds it."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import methods
+from envs import load_suite, suites
 from envs._suite import Task
 from methods._contract import Backbone, Method, Problem
 
@@ -105,12 +106,34 @@ def preset_table(suite: str, preset: str) -> dict[str, Any]:
         raise SettingsError(
             f"suite {suite!r} has no preset {preset!r}; it has {', '.join(known)}{nearest(preset, known)}"
         )
-    return read_toml(PRESETS / f"{preset}.toml")[suite]
+    table = read_toml(PRESETS / f"{preset}.toml")[suite]
+    only(f"preset {preset} [{suite}]", table, ("tasks", "seeds", "settings", "data", "cost"))
+    return table
+
+
+def only(where: str, table: Iterable[str], known: Iterable[str]) -> None:
+    """Raise on a key or table that nobody would read."""
+    for name in table:
+        if name not in set(known):
+            raise SettingsError(f"{name!r} in {where} is nothing that anybody reads{nearest(name, known)}")
+
+
+@cache
+def every_domain() -> frozenset[str]:
+    """Domains of all suites."""
+    return frozenset(task.domain for suite in suites() for task in load_suite(suite).tasks().values())
 
 
 def method_table(name: str) -> dict[str, Any]:
-    """A method's data file."""
-    return read_toml(methods.FOLDER / f"{name}.toml")
+    """A method's data file, whose tables are all of things that there are."""
+    file, table = f"methods/{name}.toml", read_toml(methods.FOLDER / f"{name}.toml")
+    only(file, table, ("default", "domain", "preset", "run", "cost"))
+    only(f"{file} [domain]", table.get("domain", {}), every_domain())
+    stems = [path.stem for path in PRESETS.glob("*.toml")]
+    only(f"{file} [preset]", table.get("preset", {}), stems)
+    for preset, tables in table.get("preset", {}).items():
+        only(f"{file} [preset.{preset}]", tables, suites())
+    return table
 
 
 def hyperparameter_types(cls: type[Method]) -> dict[str, type]:
@@ -137,9 +160,6 @@ def typed(where: str, key: str, value: Any, wanted: Any) -> Any:
 def layers(cls: type[Method], name: str, task: Task, suite: str, preset: str) -> list[tuple[str, Mapping[str, Any]]]:
     """Every layer but the command line, lowest first, each with its name."""
     file, table = f"methods/{name}.toml", method_table(name)
-    unknown = set(table) - {"default", "domain", "preset", "run", "cost"}
-    if unknown:
-        raise SettingsError(f"[{sorted(unknown)[0]}] in {file} is not a table that a method has")
     facts = {key: getattr(task, key) for key in FACTS}
     defaults = {each.name: each.default for each in dataclasses.fields(Settings) if each.name not in facts}
     sections = [

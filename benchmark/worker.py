@@ -13,7 +13,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,6 +25,7 @@ from benchmark.pack import Member, PackRun, Report, Stopped
 from benchmark.plan import Cell
 from benchmark.records import Records, RunDamaged, RunLocked, state_of
 from benchmark.settings import SettingsError
+from envs import load_suite
 from envs._suite import SuiteError
 from methods import UnavailableMethod
 
@@ -44,10 +45,15 @@ MENDABLE = (
 def run_pack(site: Site, cells: Sequence[Cell], report: Report, stop: Callable[[], bool]) -> list[tuple[Cell, str]]:
     """Run what is unfinished of a pack; the failures, each with one sentence. Raises Stopped when asked to pause."""
     members: list[Member] = []
+    about = site.about | {"versions": site.about["versions"] | load_suite(cells[0].configuration["suite"]).versions()}
     try:
         for cell in cells:
-            members.append(Member(cell, Records(site.root, cell)))
-        return _run_members(site, members, report, stop)
+            records = Records(site.root, cell)
+            if state_of(records.folder) == "done":  # by another worker, before this one had the lock
+                records.close()
+            else:
+                members.append(Member(cell, records))
+        return _run_members(site, members, about, report, stop) if members else []
     except Stopped:
         for member in members:
             if not member.records.ended:  # its group's turn had not come
@@ -58,6 +64,8 @@ def run_pack(site: Site, cells: Sequence[Cell], report: Report, stop: Callable[[
         for member in members:
             if not member.records.ended:
                 with contextlib.suppress(OSError):  # a full disk takes no record of itself
+                    if not member.records.attempt:
+                        member.records.begin(about)
                     member.records.fail(type(error).__name__, text)
         ended = {member.cell.key for member in members if state_of(member.records.folder) == "done"}
         return [(cell, text) for cell in cells if cell.key not in ended]
@@ -67,12 +75,11 @@ def run_pack(site: Site, cells: Sequence[Cell], report: Report, stop: Callable[[
 
 
 def _run_members(
-    site: Site, members: Sequence[Member], report: Report, stop: Callable[[], bool]
+    site: Site, members: Sequence[Member], about: Mapping[str, Any], report: Report, stop: Callable[[], bool]
 ) -> list[tuple[Cell, str]]:
     """Members that an interruption left at different steps run in groups, one after another."""
     shared = share(site, members[0].cell)
-    about = site.about | {"dataset_sha256": shared.dataset.sha256, "gpu": jax.devices()[0].device_kind}
-    about["versions"] = {**site.about["versions"], **shared.suite.versions()}
+    about = {**about, "dataset_sha256": shared.dataset.sha256, "gpu": jax.devices()[0].device_kind}
     groups: dict[Any, list[Member]] = {}
     for member in members:
         member.records.begin(about)

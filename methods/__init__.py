@@ -29,7 +29,7 @@ def load(name: str) -> type[Method]:
 
     try:
         module = importlib.import_module(f"methods.{name}")
-    except (ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError) as error:
+    except Exception as error:  # a stranger's file can do anything while it is imported, and must not end the program
         raise UnavailableMethod(f"methods/{name}.py cannot be imported: {type(error).__name__}: {error}") from error
     if not (FOLDER / f"{name}.toml").is_file():
         raise UnavailableMethod(f"methods/{name}.py has no methods/{name}.toml beside it")

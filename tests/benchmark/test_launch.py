@@ -59,6 +59,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "nothing": ((), "--suite"),
     "unknown flag": ((*TOY, "--sedes", "0"), "--seeds"),
     "missing value": ((*TOY, "--seeds"), "--seeds"),
+    "no number of workers": ((*TOY, "--jobs", "-1"), "--jobs -1"),
     "a number is wanted": ((*TOY, "--jobs", "many"), "--jobs"),
     "unknown suite": (("--suite", "tyo"), "did you mean 'toy'"),
     "unknown method": ((*TOY, "--methods", "fqll"), "did you mean 'fql'"),
@@ -215,6 +216,7 @@ def dropped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Said]:
         shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
     (root / "methods" / "broken.py").write_text("import there_is_no_such_package\n")
     (root / "methods" / "broken.toml").write_text("[default]\n")
+    (root / "methods" / "worse.py").write_text("import os\n\nKEY = os.environ['NO_SUCH_VARIABLE']\n")
     (root / "methods" / "twice.py").write_text(NEW)
     (root / "methods" / "twice.toml").write_text("[default]\nbeta = 0.5\n")
     commands = {
@@ -241,6 +243,7 @@ def test_a_method_that_cannot_be_imported_is_listed_with_the_reason(dropped: dic
     assert f"Unavailable: {REASON}." in unwrapped
     assert dropped["all"].status == 0
     assert f"unavailable: {REASON}" in dropped["all"].out
+    assert "unavailable: methods/worse.py cannot be imported: KeyError: 'NO_SUCH_VARIABLE'" in dropped["all"].out
     assert f"{(len(methods.names()) + 1) * 3 * 5} cells" in dropped["all"].out
     assert_told(dropped["broken"], REASON)
 
@@ -436,7 +439,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, store: Path, programs: Path,
 
 def test_ctrl_c_saves_and_says_how_to_go_on(story: Story) -> None:
     assert story.stopped.status == 130
-    assert story.stopped.err == "Stopped; everything is saved. Run the same command again to go on.\n"
+    assert story.stopped.err == "Stopped. Run the same command again to go on from the last checkpoints.\n"
     assert story.states == [("KILLED",)] * 2
     for path in story.place.out.glob("runs/*/*/attempts.jsonl"):
         assert json.loads(path.read_text().splitlines()[1])["how"] == "stopped"

@@ -15,7 +15,7 @@ import pytest
 
 from benchmark import agents, checkpoint, trainer
 from benchmark.pack import Stopped
-from benchmark.records import folder_of, state_of
+from benchmark.records import Records, folder_of, state_of
 from tests.benchmark import tiny
 
 pytestmark = [
@@ -288,3 +288,25 @@ def test_a_damaged_checkpoint_says_what_to_do(whole: tuple[Path, int], tmp_path:
     path.unlink()
     assert tiny.run(tmp_path, tiny.cells()) == []
     assert_same(tmp_path, whole[0], tolerance=1e-5)
+
+
+def test_a_run_that_another_worker_finished_is_left_alone(whole: tuple[Path, int], tmp_path: Path) -> None:
+    """Two launchers of one folder: between the plan and the lock the other one was faster."""
+    for cell in tiny.cells():
+        shutil.copytree(folder_of(whole[0], cell.key), folder_of(tmp_path, cell.key))
+    attempts = [(folder_of(tmp_path, cell.key) / "attempts.jsonl").read_text() for cell in tiny.cells()]
+    assert tiny.run(tmp_path, tiny.cells()) == []
+    assert attempts == [(folder_of(tmp_path, cell.key) / "attempts.jsonl").read_text() for cell in tiny.cells()]
+
+
+def test_a_run_that_fails_before_it_begins_says_where_and_with_what(tmp_path: Path) -> None:
+    """A pack-mate is locked: the others' attempt still names machine and simulator, or they would be a table apart."""
+    first, second = tiny.cells()
+    other = Records(tmp_path, second)
+    assert {cell.key for cell, _ in tiny.run(tmp_path, [first, second])} == {first.key, second.key}
+    other.close()
+    lines = [json.loads(line) for line in (folder_of(tmp_path, first.key) / "attempts.jsonl").read_text().splitlines()]
+    assert [line["attempt"] for line in lines] == [1, 1]
+    assert "start" in lines[0]
+    assert {"plan", "versions"} <= set(lines[0])
+    assert lines[1]["how"] == "failed"

@@ -14,7 +14,18 @@ from typing import Any
 import pytest
 
 import methods
-from benchmark.plan import PROTOCOL, Plan, Request, as_settings, build_method, key_of, make, parse_seeds, value_rule
+from benchmark.plan import (
+    PROTOCOL,
+    Plan,
+    Request,
+    as_settings,
+    build_method,
+    identities,
+    key_of,
+    make,
+    parse_seeds,
+    value_rule,
+)
 from benchmark.settings import Settings, SettingsError
 from envs import load_suite
 from envs._suite import SuiteError
@@ -128,7 +139,7 @@ def test_the_number_of_cells(suite: str, preset: str, tasks: int, seeds: int) ->
     assert len(plan.cells) == METHODS * tasks * seeds
     assert len({cell.key for cell in plan.cells}) == len(plan.cells)
     assert len({pack.name for pack in plan.packs}) == len(plan.packs)
-    assert len(plan.identities()) == {"paper": 10, "quick": 1, "cpu": 1}[preset]
+    assert len(identities(plan.packs)) == {"paper": 10, "quick": 1, "cpu": 1}[preset]
 
 
 def test_the_toy_suite() -> None:
@@ -271,7 +282,7 @@ def test_overrides_reach_whom_they_name() -> None:
 )
 def test_which_data(preset: str, data: str, source: str) -> None:
     plan = make(Request("ogbench", preset, methods="fql", tasks=("puzzle-3x3*task1*",), seeds="0", data=data))
-    (identity,) = plan.identities()
+    (identity,) = identities(plan.packs)
     assert identity["source"] == source
     assert plan.cells[0].configuration["data"] == identity
 

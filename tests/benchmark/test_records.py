@@ -150,6 +150,27 @@ def test_metrics_that_were_cut_short_are_told(begin: Begin, folder: Path) -> Non
         begin().cut_back(offset)
 
 
+def test_a_torn_line_of_an_attempt_is_forgotten(begin: Begin, folder: Path) -> None:
+    """A crash or a full disk may leave half a line; the run goes on, and the next line stands alone."""
+    begin()
+    with (folder / "attempts.jsonl").open("a") as file:
+        file.write('{"attempt": 1, "en')
+    assert begin().attempt == 2
+    assert [each["attempt"] for each in lines(folder / "attempts.jsonl")] == [1, 2]
+
+
+def test_a_full_disk_is_an_error_once(begin: Begin, folder: Path) -> None:
+    """What could not be logged is not tried again on closing, where nobody expects it to fail."""
+    records = begin()
+    (folder / "metrics.jsonl").unlink()
+    (folder / "metrics.jsonl").symlink_to("/dev/full")
+    records.close()
+    records = begin()
+    with pytest.raises(OSError, match="No space left"):
+        records.log(1, {"a": 1.0})
+    records.close()
+
+
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     records = Records(tmp_path, CELL)
     with pytest.raises(RunLocked, match=CELL.key):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -213,8 +214,29 @@ def test_a_method_without_a_value_is_refused(tmp_path: Path, monkeypatch: pytest
 
 
 def test_an_unknown_table_of_a_method_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SettingsError, match=r"\[defualt\] in methods/fql\.toml"):
+    with pytest.raises(SettingsError, match=r"'defualt' in methods/fql\.toml.*did you mean 'default'"):
         resolve_files(tmp_path, monkeypatch, "[defualt]\nalpha = 1.0\n", "[toy]\n")
+
+
+@pytest.mark.parametrize(
+    ("table", "where", "hint"),
+    [
+        ("domain.bandid", "'bandid' in methods/fql.toml [domain]", "'bandit'"),
+        ("preset.myne.toy", "'myne' in methods/fql.toml [preset]", "'mine'"),
+        ("preset.mine.tyo", "'tyo' in methods/fql.toml [preset.mine]", "'toy'"),
+    ],
+)
+def test_a_table_that_nobody_would_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, where: str, hint: str
+) -> None:
+    own = f"[default]\nalpha = 1.0\n[{table}]\nalpha = 2.0\n"
+    with pytest.raises(SettingsError, match=f"{re.escape(where)}.*did you mean {hint}"):
+        resolve_files(tmp_path, monkeypatch, own, "[toy]\n")
+
+
+def test_an_unknown_table_of_a_preset_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match=r"'setings' in preset mine \[toy\].*did you mean 'settings'"):
+        resolve_files(tmp_path, monkeypatch, "[default]\nalpha = 1.0\n", "[toy.setings]\nheads = 2\n")
 
 
 def test_an_unknown_key_of_a_preset_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,105 @@
+"""The words of ``python -m benchmark.launch`` as typed values."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+import methods
+from benchmark.plan import OWN
+from benchmark.settings import presets
+from envs import suites
+
+SEVERAL = ("--tasks", "--domains", "--set")
+"""Options that take several values, side by side or each after the option's name."""
+
+
+class LaunchError(Exception):
+    """A command that can't be carried out; the text is one sentence that says how to mend it."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    suite: str
+    """suite of tasks"""
+    methods: str = "all"
+    """all, or a comma-separated list"""
+    tasks: tuple[str, ...] = ()
+    """globs of task names; by default the preset's"""
+    domains: tuple[str, ...] = ()
+    """domains, in full"""
+    seeds: str = ""
+    """0-7, or 0,2,5; by default the preset's"""
+    preset: str = ""
+    """sizes and budgets; by default paper where a SLURM controller answers, quick elsewhere"""
+    set: tuple[str, ...] = ()
+    """METHOD.KEY=VALUE, run.KEY=VALUE for all methods, or value.KEY=VALUE for the value rule"""
+    value: str = OWN
+    """own (each method's), or one rule for all: td, iql"""
+    backbone: str = "reference"
+    """reference, paper or as_published"""
+    data: str = "auto"
+    """official, generated, or auto: what the preset says"""
+    data_dir: Path = Path("~/.ogbench/data")
+    """where data are found, downloaded and generated"""
+    mirror: str = ""
+    """address to download official data from, in place of the package's"""
+    out: Path = Path("results")
+    """folder for runs, tracking database and leaderboard"""
+    executor: str = ""
+    """local or slurm; by default slurm for the preset paper, local for the others"""
+    jobs: int = 0
+    """worker processes of the local executor; by default one for each core"""
+    dry_run: bool = False
+    """print the plan and stop; needs no data, tracker or scheduler"""
+
+
+def description() -> str:
+    """What ``--help`` says above the options: the suites, presets and methods that there are."""
+    usable, reasons = methods.available()
+    lines = [
+        "Run every (method, task, seed) of a plan, then print the leaderboard.",
+        "Run again, it goes on where it was and skips what is done.",
+        "",
+        *(f"Suite {suite}: presets {', '.join(presets(suite))}." for suite in suites()),
+        f"Methods: {', '.join(usable)}.",
+        *(f"Unavailable: {reason}." for reason in reasons.values()),
+    ]
+    return "\n".join(lines)
+
+
+def gathered(words: list[str]) -> list[str]:
+    """The values of each option of SEVERAL together, behind one mention of it."""
+    values: dict[str, list[str]] = {}
+    others: list[str] = []
+    place = others
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in SEVERAL:
+            place = values.setdefault(name, [])
+            place.extend([value] if equals else [])
+        else:
+            place = others if word.startswith("--") else place
+            place.append(word)
+    return others + [word for name, each in values.items() for word in (name, *each)]
+
+
+def parse(arguments: list[str]) -> Arguments:
+    """The command line as typed values; a wrong one raises LaunchError in place of tyro's box."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                Arguments, prog="python -m benchmark.launch", description=description(), args=gathered(arguments)
+            )
+    except SystemExit as exit_:
+        if not exit_.code:
+            raise
+    words = re.sub(r"[^\x20-\x7e]+", " ", said.getvalue().replace("\n", " "))
+    words = words.partition("For full helptext")[0]
+    raise LaunchError(" ".join(words.split()).rstrip(" .") + "; see --help")

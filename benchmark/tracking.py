@@ -205,6 +205,8 @@ def _quiet() -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.ERROR)
+    # What fails is said in one sentence by us; MLflow would print its whole traceback first.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def _client(uri: str) -> MlflowClient:

@@ -125,9 +125,7 @@ def execute(plan: Plan, arguments: Arguments, executor: Any, console: Console) -
             for identity in identities(todo):
                 suite.prepare(identity, data, arguments.mirror or None, jobs, Bar(console))
         except OSError as error:
-            raise LaunchError(
-                f"cannot prepare the data ({error.strerror}: {error.filename}); mend it, or give another --data-dir"
-            ) from error
+            raise LaunchError(f"cannot prepare the data ({error}); mend it, or give another --data-dir") from error
         site = {"root": str(root), "data": str(data), "about": about_this_code(plan.name)}
         site["env_workers"] = max(0, cores() // jobs - 1)
         pusher.start()

@@ -69,8 +69,12 @@ def test_the_folder_names_the_identity_and_holds_files_and_manifest(finished: Pa
 
 
 def test_finished_data_are_not_made_again(finished: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_generate, "_recorded", None)
+    files = sorted(folder_of(IDENTITY, finished).iterdir())
+    before = [(path.name, path.stat().st_mtime_ns) for path in files]
+    monkeypatch.setattr(_generate, "_recorded", None)  # who records anything now fails
     generate(PUZZLE, IDENTITY, finished, 1, nothing)
+    after = sorted(folder_of(IDENTITY, finished).iterdir())
+    assert [(path.name, path.stat().st_mtime_ns) for path in after] == before
 
 
 def test_changed_or_missing_data_are_refused(finished: Path):

@@ -8,7 +8,7 @@ very first update they still equal the initial parameters. Nothing here is compi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -31,12 +31,14 @@ class ContractError(ValueError):
 
 @dataclass(frozen=True)
 class Optimiser:
-    """Adam with one learning rate for all networks; ``clip_norm`` 0 is none; ``target_rate`` of the averages."""
+    """Adam with one learning rate for all networks; ``clip_norm`` 0 is none; ``target_rate`` of the averages;
+    ``balanced``: half of every batch is offline data, half the run's own."""
 
     learning_rate: float
     target_rate: float
     clip_norm: float
     batch_size: int
+    balanced: bool = False
 
     def transformation(self) -> optax.GradientTransformation:
         adam = optax.adam(self.learning_rate)
@@ -84,6 +86,7 @@ def _merged(what: str, *owners: dict[str, Any]) -> dict[str, Any]:
     return together
 
 
+@cache  # the packs of a method differ in their task, and mostly not in this
 def build(method: Method, rule: ValueRule, problem: Problem, optimiser: Optimiser) -> Agent:
     """An agent whose parts fit together; raises ContractError where a network or a loss term has two owners."""
     agent = Agent(method, rule, problem, optimiser)

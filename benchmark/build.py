@@ -50,16 +50,27 @@ class Shared:
         return ((step + 1) // every + 1) * every - 1
 
 
-def share(site: Site, cell: Cell) -> Shared:
-    """Build what a cell's configuration describes; opens the data."""
+def build_agent(cell: Cell) -> tuple[Settings, Task, agents.Agent]:
+    """What a cell's configuration describes; needs no data."""
     configuration = cell.configuration
     settings = as_settings(configuration["settings"])
-    suite = load_suite(configuration["suite"])
     facts = {key: getattr(settings, key) for key in FACTS}
-    task = Task(**{**vars(suite.tasks()[cell.task]), **facts})
+    task = Task(**{**vars(load_suite(configuration["suite"]).tasks()[cell.task]), **facts})
     cls = methods.load(cell.method)
     method = build_method(cls, configuration)
-    optimiser = agents.Optimiser(settings.learning_rate, settings.target_rate, settings.clip_norm, settings.batch_size)
+    optimiser = agents.Optimiser(
+        settings.learning_rate,
+        settings.target_rate,
+        settings.clip_norm,
+        settings.batch_size,
+        balanced=settings.sampling == "balanced",
+    )
     static = problem(settings, task, backbone_name(configuration["backbone"], cls))
-    agent = agents.build(method, value_rule(configuration, method), static, optimiser)
-    return Shared(suite, task, settings, agent, suite.load(task, configuration["data"], site.data))
+    return settings, task, agents.build(method, value_rule(configuration, method), static, optimiser)
+
+
+def share(site: Site, cell: Cell) -> Shared:
+    """Build what the members of a cell's pack share; opens the data."""
+    settings, task, agent = build_agent(cell)
+    suite = load_suite(cell.configuration["suite"])
+    return Shared(suite, task, settings, agent, suite.load(task, cell.configuration["data"], site.data))

@@ -17,6 +17,8 @@ from benchmark import agents, trainer
 from benchmark.replay import Table, Transition, interrupt
 from envs._suite import Pool, Steps
 
+UNIFORM = 0x0A11
+"""Tells the noise of a warm-up from other numbers that a seed draws."""
 COLLECTION = 2**32 - 1
 """Where an evaluation's decisions name the step of training, those of collection name this."""
 
@@ -45,10 +47,13 @@ class Episode:
 
 
 class Collector:
-    """The open episodes of a pack; ``begun`` once the online phase has started."""
+    """The open episodes of a pack; ``begun`` once the online phase has started.
 
-    def __init__(self, agent: agents.Agent, seeds: Sequence[int], width: int) -> None:
-        self.agent, self.width = agent, width
+    A seed's first ``uniform_steps`` actions are uniform in [-1, 1].
+    """
+
+    def __init__(self, agent: agents.Agent, seeds: Sequence[int], width: int, uniform_steps: int = 0) -> None:
+        self.agent, self.width, self.uniform_steps = agent, width, uniform_steps
         self.episodes = [Episode(slot, seed) for slot, seed in enumerate(seeds)]
         self.begun = False
 
@@ -69,6 +74,9 @@ class Collector:
 
     def collect(self, pool: Pool, state: agents.State, target: int) -> tuple[Transition, np.ndarray]:
         """Execute each seed's chunk, or its rest, up to ``target`` steps: block (S, H, ...), present (S, H)."""
+        for each in self.episodes:
+            if not len(each.queue) and each.steps < self.uniform_steps:
+                each.queue, each.decisions = self._uniform(each), each.decisions + 1
         if any(not len(each.queue) and each.steps < target for each in self.episodes):
             self._decide(state)
         taking = {each.slot: each.queue[: target - each.steps] for each in self.episodes if each.steps < target}
@@ -89,6 +97,14 @@ class Collector:
                 ended.append(each)
         self._reset(pool, ended)
         return block, present
+
+    def _uniform(self, episode: Episode) -> np.ndarray:
+        """A chunk of noise, cut where the policy takes over."""
+        problem = self.agent.problem
+        words = [episode.seed, episode.number, episode.decisions, UNIFORM]
+        size = (problem.chunk_length, problem.action_size)
+        chunk = np.random.default_rng(words).uniform(-1.0, 1.0, size).astype(np.float32)
+        return chunk[: self.uniform_steps - episode.steps]
 
     def _decide(self, state: agents.State) -> None:
         # As many rows as an evaluation has, so that one compiled program serves both; the first one counts.

@@ -82,15 +82,17 @@ class PackRun:
         self.width = slots_per_seed(len(members), self.settings.evaluation_episodes)
         self.first_slot = len(members)
         seeds = [member.cell.seed for member in members]
-        self.collector = Collector(self.agent, seeds, self.width)
+        self.collector = Collector(self.agent, seeds, self.width, self._uniform_steps())
         self.state = trainer.init(self.agent, seeds)
-        self.online = self._tables(1)
+        self.online = self._tables()
         if members[0].note is not None:
             self._restore()
         self.pool: Pool = shared.suite.pool(shared.task, len(members) * (1 + self.width), site.env_workers)
 
-    def _tables(self, capacity: int) -> Table:
-        table = empty_table(capacity, self.shared.task.observation, self.shared.task.action_size)
+    def _tables(self) -> Table:
+        """Room for what each seed will see; there from the start, so that both phases are one program."""
+        task = self.shared.task
+        table = empty_table(max(1, self.settings.online_steps), task.observation, task.action_size)
         return jax.tree.map(lambda leaf: jnp.stack([leaf] * len(self.members)), table)
 
     def run(self) -> None:
@@ -105,14 +107,17 @@ class PackRun:
         finally:
             self.pool.close()
 
+    def _uniform_steps(self) -> int:
+        """Online steps before which nobody asks the policy."""
+        return self.settings.start_training - 1 if self.settings.warm_up == "uniform" else 0
+
     def _offline(self) -> None:
         end, step = self.settings.offline_steps, int(self.state.iteration[0])
         while step < end and self.members:
             target = self._next_boundary(step, end)
             started, table = time.monotonic(), self.shared.table(step + 1)
-            self.state, self.metrics = trainer.train_offline(
-                self.agent, self.state, table, self.online, target - step, trainer.vectorised_here()
-            )
+            steps = np.full(len(self.members), target - step)
+            self._train(table, steps, steps)
             self._keep_finite(target)
             rate = (target - step) * len(self.members) / (time.monotonic() - started)
             step = target
@@ -123,7 +128,6 @@ class PackRun:
         if self.collector.begun:
             self.online = self.collector.resume(self.pool, self.online)
         else:
-            self.online = self._tables(settings.online_steps)
             # Iterations are counted from 1 within each phase.
             self.state = self.state._replace(iteration=jnp.zeros_like(self.state.iteration))
             self.collector.start(self.pool)
@@ -136,21 +140,11 @@ class PackRun:
     def _train_online(self, table: Table, target: int) -> float:
         """Every seed up to ``target`` steps, a chunk at a time; steps of all seeds in a second."""
         started, taken, rate = time.monotonic(), sum(self.collector.steps), 0.0
-        if not self.metrics:
-            self.metrics = trainer.no_metrics(self.agent, self.state, table, self.online)
         while self.members and min(self.collector.steps) < target:
             block, present = self.collector.collect(self.pool, self.state, target)
-            self.state, self.online, self.metrics = trainer.train_online(
-                self.agent,
-                self.state,
-                table,
-                self.online,
-                self.metrics,
-                block,
-                present,
-                self.settings.start_training,
-                trainer.vectorised_here(),
-            )
+            self.online = trainer.append_all(self.online, block, present)
+            steps, after = present.sum(axis=1), np.asarray(self.collector.steps)
+            self._train(table, steps, np.clip(after - self.settings.start_training + 1, 0, steps))
             self._keep_finite(self.settings.offline_steps + min(self.collector.steps))
             step, end = min(self.collector.steps, default=target), self.settings.online_steps
             rate = max(0, sum(self.collector.steps) - taken) / (time.monotonic() - started)
@@ -159,6 +153,13 @@ class PackRun:
             if step < target and self.stop():
                 self._pause()
         return rate
+
+    def _train(self, table: Table, steps: np.ndarray, updates: np.ndarray) -> None:
+        """So many iterations of each seed, of which the last are updates; metrics are kept where there is none."""
+        self.state, found = trainer.train(
+            self.agent, self.state, table, self.online, steps, updates, trainer.vectorised_here()
+        )
+        self.metrics = trainer.latest(found, self.metrics or found, updates)
 
     def _speed(self, rate: float, steps: int) -> dict[str, float | None]:
         """What the display says of ``steps`` more steps of every seed."""
@@ -268,10 +269,7 @@ class PackRun:
         notes = [member.note["metrics"] for member in self.members if member.note]
         self.metrics = {name: jnp.asarray([note[name] for note in notes], jnp.float32) for name in notes[0]}
         self.state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[state for state, _ in loaded])
-        empty = empty_table(
-            self.settings.online_steps if self.collector.begun else 1,
-            self.shared.task.observation,
-            self.shared.task.action_size,
-        )
-        tables = [refilled(empty, rows) for _, rows in loaded]
+        tables = [
+            refilled(jax.tree.map(lambda leaf, s=s: leaf[s], self.online), rows) for s, (_, rows) in enumerate(loaded)
+        ]
         self.online = jax.tree.map(lambda *leaves: jnp.stack(leaves), *tables)

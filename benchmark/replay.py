@@ -79,19 +79,29 @@ def empty_table(capacity: int, observation: tuple[int, ...], action_size: int) -
     )
 
 
-def append(table: Table, step: Transition) -> Table:
-    """The table with one more row. The next observation goes where the next row will lie, or behind all rows."""
+def append(table: Table, step: Transition, present: Array) -> Table:
+    """The table with one more row where ``present`` is true; else the same table.
+
+    The next observation goes where the next row will lie, or behind all rows. Rows that lie there already are not
+    changed: how many of them are in use is up to ``size`` alone.
+    """
     row, capacity = table.size, table.actions.shape[0]
-    ended = step.terminal > 0
+    ended = present & (step.terminal > 0)
     next_row = jnp.where(ended, capacity + 1 + table.ends, row + 1).astype(jnp.int32)
+    nowhere = table.observations.shape[0]  # behind the table; what is written there is dropped
+    at, following = jnp.where(present, row, nowhere), jnp.where(present, next_row, nowhere)
+
+    def written(column: Array, where: Array, value: Any) -> Array:
+        return column.at[where].set(value, mode="drop")
+
     return Table(
-        table.observations.at[row].set(step.obs).at[next_row].set(step.next_obs),
-        table.next_row.at[row].set(next_row),
-        table.actions.at[row].set(step.action),
-        table.rewards.at[row].set(step.reward),
-        table.masks.at[row].set(step.mask),
-        table.terminals.at[row].set(step.terminal),
-        size=row + 1,
+        written(written(table.observations, at, step.obs), following, step.next_obs),
+        written(table.next_row, at, next_row),
+        written(table.actions, at, step.action),
+        written(table.rewards, at, step.reward),
+        written(table.masks, at, step.mask),
+        written(table.terminals, at, step.terminal),
+        size=row + present.astype(jnp.int32),
         ends=table.ends + ended.astype(jnp.int32),
     )
 
@@ -129,15 +139,27 @@ def refilled(table: Table, rows: dict[str, np.ndarray]) -> Table:
     )
 
 
-def sample(offline: Table, online: Table, key: Array, batch_size: int, chunk_length: int, discount: float) -> Batch:
-    """``batch_size`` sequences, each start uniform over all rows that have H - 1 rows behind them.
+def sample(
+    offline: Table, online: Table, key: Array, batch_size: int, chunk_length: int, discount: float, balanced: bool
+) -> Batch:
+    """``batch_size`` sequences, each start uniform over all rows that have H - 1 rows behind them; where ``balanced``,
+    one half from the offline rows, then one half from the online ones, of which there must be H.
 
     Li & Levine 2026 (arXiv 2601.14234), released code: rewards add up to the trajectory's end, also past a success; a
     chunk's actions are taken as stored, even from the next trajectory; ``valid`` is 0 where a trajectory ends before
     the last offset. The discounts are rounded once from float64, the sum of at most H small rewards is float32.
     """
-    total = offline.size + online.size
-    start = jax.random.randint(key, (batch_size,), 0, total - chunk_length + 1)
+
+    def starts(key: Array, rows: Array, count: int) -> Array:
+        return jax.random.randint(key, (count,), 0, rows - chunk_length + 1)
+
+    if balanced:
+        first, second = jax.random.split(key)
+        own = batch_size // 2
+        halves = starts(first, offline.size, batch_size - own), offline.size + starts(second, online.size, own)
+        start = jnp.concatenate(halves)
+    else:
+        start = starts(key, offline.size + online.size, batch_size)
     return sequences(offline, online, start, chunk_length, discount)
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from benchmark.agents import Agent, State, Trees, act, init_one, make_views, update
 from benchmark.replay import Table, Transition, append, sample
-from methods._contract import Draw, Losses, Method, named_key
+from methods._contract import Batch, Draw, Losses, Method, named_key
 
 Array = jax.Array
 
@@ -52,72 +52,60 @@ def init(agent: Agent, seeds: Sequence[int]) -> State:
 
 def _sampled_update(agent: Agent, state: State, offline: Table, online: Table) -> tuple[State, Losses]:
     key, sample_key, draw_key = jax.random.split(state.key, 3)
-    problem, size = agent.problem, agent.optimiser.batch_size
-    batch = sample(offline, online, sample_key, size, problem.chunk_length, problem.discount)
+    batch = _batch(agent, sample_key, offline, online)
     return update(agent, state._replace(key=key), batch, Draw(draw_key))
 
 
-@partial(jax.jit, static_argnames=("length", "vectorised"), donate_argnames="state")
-def train_offline(
-    agent: Agent, state: State, offline: Table, online: Table, length: int, vectorised: bool
+def _batch(agent: Agent, key: Array, offline: Table, online: Table) -> Batch:
+    problem, optimiser = agent.problem, agent.optimiser
+    size, balanced = optimiser.batch_size, optimiser.balanced
+    return sample(offline, online, key, size, problem.chunk_length, problem.discount, balanced)
+
+
+@partial(jax.jit, static_argnames="vectorised", donate_argnames="state")
+def train(
+    agent: Agent, state: State, offline: Table, online: Table, steps: Array, updates: Array, vectorised: bool
 ) -> tuple[State, Losses]:
-    """``length`` updates of every seed in one dispatch; metrics (S,) are means over them."""
+    """``steps`` (S,) iterations of every seed in one dispatch, of which the last ``updates`` (S,) are updates.
 
-    def seed(state: State, online: Table) -> tuple[State, Losses]:
-        def step(state: State, _: None) -> tuple[State, Losses]:
-            return _sampled_update(agent, state._replace(iteration=state.iteration + 1), offline, online)
-
-        state, metrics = jax.lax.scan(step, state, None, length)
-        return state, jax.tree.map(jnp.mean, metrics)
-
-    return over_seeds(seed, vectorised)(state, online)
-
-
-@partial(jax.jit, static_argnames=("start_training", "vectorised"), donate_argnames=("state", "online", "metrics"))
-def train_online(
-    agent: Agent,
-    state: State,
-    offline: Table,
-    online: Table,
-    metrics: Losses,
-    block: Transition,
-    present: Array,
-    start_training: int,
-    vectorised: bool,
-) -> tuple[State, Table, Losses]:
-    """Append a chunk's transitions (S, H, ...) one by one, an update after each from ``start_training`` on.
-
-    No action is chosen inside an open-loop chunk, so this is what a loop of one step at a time would do. ``present``
-    (S, H) marks the steps that were taken; ``metrics`` (S,) are replaced by those of the last update.
+    Where ``online`` has been appended to in this dispatch, an iteration samples from what was there at its turn: all
+    but the rows of the iterations after it. No action is chosen inside an open-loop chunk, so this is what a loop of
+    one environment step at a time would do. Metrics (S,) are means over the updates, 0 without any.
     """
 
-    def seed(state: State, online: Table, metrics: Losses, block: Transition, present: Array) -> Any:
-        def taken(carry: tuple[State, Table, Losses], step: Transition) -> tuple[State, Table, Losses]:
-            state, online, metrics = carry
-            online = append(online, step)
-            state = state._replace(iteration=state.iteration + 1)
-            state, metrics = jax.lax.cond(
-                state.iteration >= start_training,
-                lambda state, _: _sampled_update(agent, state, offline, online),
-                lambda state, metrics: (state, metrics),
-                state,
-                metrics,
-            )
-            return state, online, metrics
+    def seed(state: State, online: Table, steps: Array, updates: Array) -> tuple[State, Losses]:
+        def update_at(turn: Array, carry: tuple[State, Losses]) -> tuple[State, Losses]:
+            state, sums = carry
+            seen = online._replace(size=jnp.maximum(online.size + turn + 1 - steps, 0))
+            state, metrics = _sampled_update(agent, state._replace(iteration=state.iteration + 1), offline, seen)
+            return state, jax.tree.map(jnp.add, sums, metrics)
 
-        def step(carry: tuple[State, Table, Losses], inputs: tuple[Transition, Array]) -> tuple[Any, None]:
-            transition, here = inputs
-            return jax.lax.cond(here, taken, lambda carry, _: carry, carry, transition), None
+        metrics = jax.eval_shape(partial(_sampled_update, agent), state, offline, online)[1]
+        sums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), metrics)
+        state = state._replace(iteration=state.iteration + steps - updates)
+        state, sums = jax.lax.fori_loop(steps - updates, steps, update_at, (state, sums))
+        return state, jax.tree.map(lambda total: total / jnp.maximum(updates, 1), sums)
 
-        return jax.lax.scan(step, (state, online, metrics), (block, present))[0]
-
-    return over_seeds(seed, vectorised)(state, online, metrics, block, present)
+    return over_seeds(seed, vectorised)(state, online, steps, updates)
 
 
-def no_metrics(agent: Agent, state: State, offline: Table, online: Table) -> Losses:
-    """Zeros in the place of metrics, for `train_online` before its first update."""
-    shapes = jax.eval_shape(partial(train_offline, length=1, vectorised=True), agent, state, offline, online)[1]
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+@jax.jit
+def latest(found: Losses, before: Losses, updates: Array) -> Losses:
+    """The metrics of the last dispatch in which each seed (S,) was updated."""
+    return jax.tree.map(lambda new, old: jnp.where(updates > 0, new, old), found, before)
+
+
+@partial(jax.jit, donate_argnames="online")
+def append_all(online: Table, block: Transition, present: Array) -> Table:
+    """Append a chunk's transitions (S, H, ...), as far as they are ``present`` (S, H)."""
+
+    def seed(online: Table, block: Transition, present: Array) -> Table:
+        def step(online: Table, inputs: tuple[Transition, Array]) -> tuple[Table, None]:
+            return append(online, *inputs), None
+
+        return jax.lax.scan(step, online, (block, present))[0]
+
+    return jax.vmap(seed)(online, block, present)
 
 
 @partial(jax.jit, static_argnames="vectorised")
@@ -153,8 +141,7 @@ def _diagnostics(agent: Agent, state: State, offline: Table, online: Table) -> L
 
     def seed(state: State, online: Table) -> Losses:
         sample_key, draw_key = jax.random.split(named_key(state.key, "diagnostics"))
-        problem, size = agent.problem, agent.optimiser.batch_size
-        batch = sample(offline, online, sample_key, size, problem.chunk_length, problem.discount)
+        batch = _batch(agent, sample_key, offline, online)
         views = make_views(agent, state.parameters, state.parameters, state.slow)
         return agent.method.diagnostics(views, batch, Draw(draw_key))
 

@@ -127,6 +127,24 @@ def test_a_seed_that_leaves_takes_nothing_along(asked: list[Any]) -> None:
     assert before[1] + gather(collector, pool, [20])[0] == both[1]
 
 
+def test_a_warm_up_is_uniform_noise_until_the_policy_takes_over(asked: list[Any]) -> None:
+    """201 steps of noise: 100 chunks and the first half of another; then, and not before, the policy is asked."""
+    collector, pool = new([0, 1])
+    collector.uniform_steps = 201
+    rows = gather(collector, pool, [201])
+    assert asked == []
+    actions = np.asarray([[row[1] for row in each] for each in rows])  # (S, 201, A)
+    assert np.abs(actions).max() <= 1.0
+    assert np.abs(actions.mean(axis=(1, 2))).max() < 0.12  # four standard deviations of a mean of 402 uniforms
+    np.testing.assert_allclose(actions.var(axis=(1, 2)), 1 / 3, atol=0.06)
+    assert len(np.unique(actions)) == actions.size
+    gather(collector, pool, [203])
+    assert len(asked) == 1
+    again, fresh = new([0, 1])
+    again.uniform_steps = 201
+    assert gather(again, fresh, [7, 201]) == rows
+
+
 def table() -> Table:
     return jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), empty_table(40, (4,), 2))
 
@@ -182,6 +200,7 @@ def test_a_replay_that_ends_elsewhere_ends_the_episode(asked: list[Any]) -> None
     row = append(
         jax.tree.map(lambda leaf: leaf[0], table()),
         trainer.Transition(jnp.ones(4), jnp.zeros(2), zero - 1, zero + 1, zero, jnp.full(4, 2.0)),
+        jnp.asarray(True),
     )
     online = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), row)
     found = collector.resume(Elsewhere(), online)

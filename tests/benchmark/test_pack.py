@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from benchmark import agents, checkpoint, trainer
+from benchmark.build import share
 from benchmark.pack import Stopped
 from benchmark.records import Records, folder_of, state_of
 from tests.benchmark import tiny
@@ -57,10 +58,11 @@ def assert_same(root: Path, wanted: Path, cells: list[Any] | None = None, tolera
             np.testing.assert_allclose(mine[name], array, rtol=tolerance, atol=tolerance, err_msg=name)
 
 
-def pause(root: Path, at: int) -> None:
+def pause(root: Path, at: int, method: str = "flow") -> None:
+    cells = tiny.cells(method=method)
     with pytest.raises(Stopped):
-        tiny.run(root, tiny.cells(), Stop(at))
-    assert {state_of(folder_of(root, cell.key)) for cell in tiny.cells()} == {"begun"}
+        tiny.run(root, cells, Stop(at))
+    assert {state_of(folder_of(root, cell.key)) for cell in cells} == {"begun"}
 
 
 def test_what_a_run_records(whole: tuple[Path, int]) -> None:
@@ -240,17 +242,17 @@ def poisoning(function: Callable[..., Any], after: int, s: int) -> Callable[...,
 
 
 @pytest.mark.parametrize(
-    ("phase", "after"),
+    "after",
     [
-        pytest.param("train_online", 5, id="between two chunks"),
-        pytest.param("train_offline", 2, id="by the last update before an evaluation"),
+        pytest.param(4 + 5, id="between two chunks"),
+        pytest.param(2, id="by the last update before an evaluation"),
     ],
 )
 def test_a_seed_that_diverges_unseen_does_not_take_its_mate_along(
-    whole: tuple[Path, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str, after: int
+    whole: tuple[Path, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     """Its next action is not a number, before its next loss could tell."""
-    monkeypatch.setattr(trainer, phase, poisoning(getattr(trainer, phase), after, 1))
+    monkeypatch.setattr(trainer, "train", poisoning(trainer.train, after, 1))
     assert_one_diverged(tmp_path, whole[0], tiny.run(tmp_path, tiny.cells()))
 
 
@@ -310,3 +312,39 @@ def test_a_run_that_fails_before_it_begins_says_where_and_with_what(tmp_path: Pa
     assert "start" in lines[0]
     assert {"plan", "versions"} <= set(lines[0])
     assert lines[1]["how"] == "failed"
+
+
+def test_a_run_without_an_offline_phase(tmp_path: Path) -> None:
+    """RLPD: no offline updates and numbers; half of each batch its own; the same run wherever it stops."""
+    cells, stop = tiny.cells(method="rlpd"), Stop()
+    whole = tmp_path / "whole"
+    assert tiny.run(whole, cells, stop) == []
+    assert share(tiny.site(whole), cells[0]).agent.optimiser.balanced
+    for cell in cells:
+        points = tiny.history(whole, cell)
+        assert [step for step, name, _ in points if name == "evaluation/success"] == [10, 20, 24]
+        assert [step for step, name, _ in points if name == "online/loss"] == [5, 10, 15, 20, 24]
+        assert {name.split("_")[0] for name in tiny.done(whole, cell)} == {"online"}
+        counts = {int(array) for name, array in tiny.arrays(whole, cell).items() if name.endswith(".count")}
+        assert counts == {24 - 4 + 1}
+    for at in range(1, stop.asked + 1):
+        root = tmp_path / str(at)
+        pause(root, at, "rlpd")
+        assert tiny.run(root, cells) == []
+        assert_same(root, whole, cells)
+
+
+def test_a_warm_up_does_not_ask_the_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy that stands still is first seen at ``start_training``, even inside a chunk."""
+    act = trainer.act_rows
+    monkeypatch.setattr(trainer, "act_rows", lambda *arguments: 0.0 * act(*arguments))
+    cells = tiny.cells(method="rlpd")
+    assert tiny.run(tmp_path, cells) == []
+    warm = []
+    for cell in cells:
+        actions = tiny.arrays(tmp_path, cell)["rows/actions"]
+        assert (actions[:3] != 0.0).all()
+        assert (np.abs(actions[:3]) <= 1.0).all()
+        assert (actions[3:] == 0.0).all()
+        warm.append(actions[:3])
+    assert (warm[0] != warm[1]).any()

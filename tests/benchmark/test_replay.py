@@ -29,6 +29,7 @@ from envs._suite import Rows, SuiteError
 OFFLINE, CAPACITY, STARTS, LONGEST = 9, 7, 16, 5
 """Fixed sizes, so that one program for each chunk length serves all examples."""
 GAMMA = 0.9
+HERE = jnp.asarray(True)
 appended = jax.jit(append)
 chunks = jax.jit(sequences, static_argnames=("chunk_length", "discount"))
 
@@ -89,7 +90,7 @@ def as_transition(row: Row) -> Transition:
 def online_table(rows: list[Row]) -> Table:
     table = empty_table(CAPACITY, (2,), 1)
     for row in rows:
-        table = appended(table, as_transition(row))
+        table = appended(table, as_transition(row), HERE)
     return table
 
 
@@ -210,7 +211,7 @@ def test_interrupt_ends_the_open_trajectory_and_changes_nothing_else() -> None:
     assert read_back(table) == ended
     more = number([False, True], 70.0, [-1.0, -1.0], [True, True])
     for row in more:
-        table = appended(table, as_transition(row))
+        table = appended(table, as_transition(row), HERE)
     assert read_back(table) == ended + more
 
 
@@ -223,7 +224,7 @@ def test_what_a_checkpoint_holds_fills_a_table_again(size: int) -> None:
     assert read_back(again) == ONLINE[:size]
     for name, wanted in stored.items():
         np.testing.assert_array_equal(filled(again)[name], wanted)
-    grown = [appended(each, as_transition(ONLINE[4])) for each in (table, again)]
+    grown = [appended(each, as_transition(ONLINE[4]), HERE) for each in (table, again)]
     for one, other in zip(*grown, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -231,7 +232,7 @@ def test_what_a_checkpoint_holds_fills_a_table_again(size: int) -> None:
 def test_samples_are_uniform_over_every_start_and_only_those() -> None:
     offline = number([False, False, False, True], 0.0, [0.0] * 4, [True] * 4)
     pool = offline + number([False] * 3, 4.0, [0.0] * 3, [True] * 3)
-    draw = jax.jit(partial(sample, batch_size=6000, chunk_length=3, discount=GAMMA))
+    draw = jax.jit(partial(sample, batch_size=6000, chunk_length=3, discount=GAMMA, balanced=False))
     batch = draw(offline_table(as_rows(offline)), online_table(pool[4:]), jax.random.PRNGKey(0))
     counts = np.bincount(np.asarray(batch.obs[:, 0]).astype(int), minlength=7)
     assert counts[5:].sum() == 0  # N - H = 4 is the last start, although the table has room for more rows
@@ -239,9 +240,23 @@ def test_samples_are_uniform_over_every_start_and_only_those() -> None:
     assert ((counts[:5] - expected) ** 2 / expected).sum() < 18.5  # chi-square, 4 degrees of freedom, p = 0.001
 
 
+def test_balanced_batches_are_half_offline_and_half_online() -> None:
+    """Offline first; within each half uniform over its own starts, none of which crosses into the other."""
+    offline = number([False, False, False, True], 0.0, [0.0] * 4, [True] * 4)
+    pool = offline + number([False] * 5, 4.0, [0.0] * 5, [True] * 5)
+    draw = jax.jit(partial(sample, batch_size=6001, chunk_length=3, discount=GAMMA, balanced=True))
+    batch = draw(offline_table(as_rows(offline)), online_table(pool[4:]), jax.random.PRNGKey(0))
+    starts = np.asarray(batch.obs[:, 0]).astype(int)
+    for half, first, kinds in ((starts[:3001], 0, 2), (starts[3001:], 4, 3)):
+        counts = np.bincount(half - first, minlength=kinds)
+        assert len(counts) == kinds
+        expected = len(half) / kinds
+        assert ((counts - expected) ** 2 / expected).sum() < 13.8  # chi-square, 2 degrees of freedom, p = 0.001
+
+
 def test_a_pool_of_exactly_one_chunk_is_sampled_at_its_start() -> None:
     offline = offline_table(as_rows(number([False] * 3, 1.0, [0.0] * 3, [True] * 3)))
-    draw = jax.jit(partial(sample, batch_size=8, chunk_length=3, discount=GAMMA))
+    draw = jax.jit(partial(sample, batch_size=8, chunk_length=3, discount=GAMMA, balanced=False))
     batch = draw(offline, empty_table(1, (2,), 1), jax.random.PRNGKey(1))
     assert set(np.asarray(batch.obs[:, 0]).tolist()) == {1.0}
 

@@ -13,6 +13,7 @@ import numpy as np
 from benchmark.build import Shared, Site, share
 from benchmark.plan import Cell, Request, make
 from benchmark.records import folder_of
+from benchmark.settings import method_table
 from benchmark.worker import run_pack
 
 SIZES = {
@@ -41,9 +42,11 @@ SEEDS = "6,8"
 """Two whose episodes end at different steps, inside and at the end of chunks; the second gets to its end first."""
 
 
-def cells(seeds: str = SEEDS, task: str = "corridor-v0", **changes: Any) -> list[Cell]:
+def cells(seeds: str = SEEDS, task: str = "corridor-v0", method: str = "flow", **changes: Any) -> list[Cell]:
     """The cells of one tiny pack."""
-    plan = make(Request("toy", "quick", methods="flow", tasks=(task,), seeds=seeds, overrides=words(**changes)))
+    fixed = method_table(method).get("run", {})
+    sizes = tuple(word for word in words(**changes) if word.split("=")[0].removeprefix("run.") not in fixed)
+    plan = make(Request("toy", "quick", methods=method, tasks=(task,), seeds=seeds, overrides=sizes))
     (pack,) = plan.packs
     data = {**pack.first.configuration["data"], "episodes": EPISODES}
     return [Cell({**cell.configuration, "data": data}, cell.provenance) for cell in pack.cells]

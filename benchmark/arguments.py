@@ -38,7 +38,7 @@ class Arguments:
     preset: str = ""
     """sizes and budgets; by default paper where a SLURM controller answers, quick elsewhere"""
     set: tuple[str, ...] = ()
-    """METHOD.KEY=VALUE, run.KEY=VALUE for all methods, or value.KEY=VALUE for the value rule"""
+    """METHOD.KEY=VALUE, run.KEY=VALUE for all methods (that do not fix KEY), value.KEY=VALUE for the value rule"""
     value: str = OWN
     """own (each method's), or one rule for all: td, iql"""
     backbone: str = "reference"

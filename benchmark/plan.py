@@ -20,6 +20,7 @@ from benchmark.settings import (
     Settings,
     SettingsError,
     backbone_name,
+    method_table,
     nearest,
     parse_override,
     preset_table,
@@ -36,6 +37,8 @@ PROTOCOL = 1
 """Results of different protocols are never compared; it is part of the key."""
 OWN = "own"
 """The value rule asked for when every method keeps its own."""
+SETTINGS = get_type_hints(Settings)
+"""Settings of the run and their types."""
 
 
 def canonical(configuration: Mapping[str, Any]) -> str:
@@ -178,7 +181,7 @@ def select_tasks(request: Request, known: Mapping[str, Task]) -> list[Task]:
 
 
 def split_overrides(texts: Sequence[str], chosen: Mapping[str, type[Method]]) -> dict[str, dict[str, Any]]:
-    """Overrides by owner: a method, 'run' (every method) or 'value' (the value rule)."""
+    """Overrides by owner: a method, 'run' (every method that does not fix the key) or 'value' (the value rule)."""
     split: dict[str, dict[str, Any]] = {}
     for text in texts:
         owner, key, value = parse_override(text)
@@ -186,6 +189,12 @@ def split_overrides(texts: Sequence[str], chosen: Mapping[str, type[Method]]) ->
             known = ["run", "value", *chosen]
             raise SettingsError(f"--set {text!r}: {owner!r} is no method of this plan, nor run{nearest(owner, known)}")
         split.setdefault(owner, {})[key] = value
+    for key, value in split.get("run", {}).items():
+        if all(key in method_table(name).get("run", {}) for name in chosen):
+            name = next(iter(chosen))
+            raise SettingsError(f"--set run.{key}: {name} fixes {key} itself; write --set {name}.{key}=VALUE")
+        if key in SETTINGS:
+            typed(COMMAND_LINE, key, value, SETTINGS[key])
     return split
 
 
@@ -228,8 +237,7 @@ def build_method(cls: type[Method], configuration: Mapping[str, Any]) -> Method:
 
 def as_settings(values: Mapping[str, Any]) -> Settings:
     """Settings of a configuration read back from JSON."""
-    hints = get_type_hints(Settings)
-    return Settings(**{name: typed("record", name, values[name], hints[name]) for name in hints})
+    return Settings(**{name: typed("record", name, values[name], SETTINGS[name]) for name in SETTINGS})
 
 
 def data_size(request: Request) -> dict[str, Any]:
@@ -259,7 +267,9 @@ def make(request: Request) -> Plan:
     packs = []
     for name, cls in chosen.items():
         backbone_name(request.backbone, cls)
-        mine = overrides.get("run", {}) | overrides.get(name, {})
+        fixed = method_table(name).get("run", {})  # what makes the method: it yields to its own name alone
+        shared = {key: value for key, value in overrides.get("run", {}).items() if key not in fixed}
+        mine = shared | overrides.get(name, {})
         for task in tasks:
             resolved = resolve(cls, name, task, request.suite, request.preset, mine)
             identity = suite.identity(task, source, size)

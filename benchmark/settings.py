@@ -1,7 +1,8 @@
 """The layers of settings, with the provenance of each value.
 
-Later wins: defaults of the program < suite facts < preset < the method's [default] < [domain.*] < [preset.*.*] < [run]
-< command line. A method's file may set its own hyperparameters and any setting of the run; an unknown key is an error.
+Later wins: defaults of the program < suite facts < preset < the method's [default] < [domain.*] < [preset.*.*] <
+``--set run.*`` < [run] < ``--set METHOD.*``. A method's file may set its own hyperparameters and any setting of the
+run; what stands in [run] is part of the method. An unknown key is an error.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ class SettingsError(Exception):
 @dataclass(frozen=True)
 class Settings:
     """What a run fixes beside its method; each changes numbers and so is part of the key. Steps are updates (offline)
-    and environment steps (online). ``clip_norm`` 0 is no clipping; ``value_start`` is the last bias of every critic."""
+    and environment steps (online). ``clip_norm`` 0 is no clipping; ``value_start`` is the last bias of every critic.
+    ``sampling``: batches from all rows alike, or half offline and half online. ``warm_up``: who acts online before
+    ``start_training``, the policy or uniform noise."""
 
     chunk_length: int
     discount: float
@@ -63,8 +66,12 @@ class Settings:
     actor_widths: tuple[int, ...] = (512, 512, 512, 512)
     value_widths: tuple[int, ...] = (512, 512, 512, 512)
     value_start: float = 0.0
+    sampling: str = "joint"
+    warm_up: str = "policy"
 
 
+WORDS = {"sampling": ("joint", "balanced"), "warm_up": ("policy", "uniform")}
+"""Settings that are one of a few words."""
 FACTS = ("chunk_length", "discount", "pessimism", "sparse", "horizon")
 AT_LEAST_ONE = ("chunk_length", "horizon", "evaluate_every", "evaluation_episodes", "log_every", "rotate_every")
 AT_LEAST_ONE += ("batch_size", "flow_steps", "heads", "start_training")
@@ -198,7 +205,10 @@ def resolve(
     missing = set(own_types) - set(resolved.hyperparameters)
     if missing:
         raise SettingsError(f"{sorted(missing)[0]!r} of {name} has no value; give one in methods/{name}.toml [default]")
-    check(resolved.settings, resolved.hyperparameters)
+    try:
+        check(resolved.settings, resolved.hyperparameters)
+    except SettingsError as error:
+        raise SettingsError(f"{name}: {error}") from None
     return resolved
 
 
@@ -213,6 +223,17 @@ def check(settings: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> No
         raise SettingsError("offline_steps and online_steps are both 0, which leaves nothing to do; raise one of them")
     if not 0.0 <= settings["discount"] <= 1.0:
         raise SettingsError(f"discount is {settings['discount']}; it must lie in [0, 1]")
+    for key, known in WORDS.items():
+        if settings[key] not in known:
+            hint = nearest(settings[key], known)
+            raise SettingsError(f"{key} is {settings[key]!r}; it is one of {', '.join(known)}{hint}")
+    if settings["sampling"] == "balanced":
+        if settings["offline_steps"]:
+            raise SettingsError(
+                "sampling is balanced, and offline there are no rows to balance; set offline_steps=0, or sampling=joint"
+            )
+        if settings["start_training"] < settings["chunk_length"]:
+            raise SettingsError("sampling is balanced; start_training must be at least chunk_length")
     if hyperparameters["best_of_n"] < 1:
         raise SettingsError(f"best_of_n is {hyperparameters['best_of_n']}; it must be at least 1")
 
@@ -222,7 +243,7 @@ def parse_override(text: str) -> tuple[str, str, Any]:
     target, equals, value = text.partition("=")
     owner, dot, key = target.partition(".")
     if not (equals and dot and owner and key and value):
-        raise SettingsError(f"--set {text!r} is not of the form METHOD.KEY=VALUE (or run.KEY=VALUE for all methods)")
+        raise SettingsError(f"--set {text!r} is not of the form METHOD.KEY=VALUE (or run.KEY=VALUE for all)")
     try:
         return owner, key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

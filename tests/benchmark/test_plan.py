@@ -90,11 +90,13 @@ def test_a_key_depends_on_every_part_of_the_configuration(path: tuple[str, ...])
 
 OTHER = {"sparse": "true", "actor_widths": "[7]", "value_widths": "[7]", "discount": "0.5", "pessimism": "0.25"}
 OTHER |= {"learning_rate": "0.5", "target_rate": "0.5", "clip_norm": "0.5", "value_start": "0.5"}
+OTHER |= {"sampling": "balanced", "warm_up": "uniform"}
 
 
 @pytest.mark.parametrize("name", [each.name for each in dataclasses.fields(Settings)])
 def test_a_key_depends_on_every_setting_of_the_run(name: str) -> None:
-    base, changed = bandit(), bandit(overrides=(f"run.{name}={OTHER.get(name, '7')}",))
+    base = bandit(overrides=("run.offline_steps=0",))  # balanced batches allow no other
+    changed = bandit(overrides=("run.offline_steps=0", f"run.{name}={OTHER.get(name, '7')}"))
     assert base.cells[0].key != changed.cells[0].key
     assert base.cells[0].configuration["settings"].keys() == changed.cells[0].configuration["settings"].keys()
 
@@ -123,7 +125,7 @@ def test_a_key_depends_on_nothing_else() -> None:
     }
     assert set(bandit().cells[0].configuration) == set(FIXED)
     keys = {cell.seed: cell.key for cell in bandit().cells}
-    assert {cell.seed: cell.key for cell in bandit(seeds="4,2").cells} == {seed: keys[seed] for seed in (2, 4)}
+    assert {cell.seed: cell.key for cell in bandit(seeds="3,2").cells} == {seed: keys[seed] for seed in (2, 3)}
     assert bandit(data="generated").cells[0].key == keys[0]
     everything = make(Request("toy", "quick"))
     assert set(keys.values()) < {cell.key for cell in everything.cells}
@@ -144,7 +146,7 @@ def test_the_number_of_cells(suite: str, preset: str, tasks: int, seeds: int) ->
 
 def test_the_toy_suite() -> None:
     plan = make(Request("toy", "quick"))
-    assert len(plan.cells) == METHODS * 3 * 5
+    assert len(plan.cells) == METHODS * 3 * 4
     assert {cell.task for cell in plan.cells} == {"bandit-v0", "corridor-v0", "between-v0"}
 
 
@@ -268,6 +270,20 @@ def test_overrides_reach_whom_they_name() -> None:
     rebuilt = build_method(IFQL, found["ifql"])
     assert isinstance(rebuilt, IFQL)
     assert rebuilt.samples == 2
+
+
+def test_what_makes_a_method_yields_to_its_own_name_alone() -> None:
+    for words, wanted in ((("run.offline_steps=9",), 0), (("rlpd.sampling=joint", "rlpd.offline_steps=9"), 9)):
+        plan = make(Request("toy", "quick", methods="rlpd,fql", overrides=(*words, "run.online_steps=8")))
+        found = {cell.method: cell.configuration["settings"] for cell in plan.cells}
+        assert found["rlpd"]["offline_steps"] == wanted
+        assert found["rlpd"]["online_steps"] == 8
+        assert found["fql"]["offline_steps"] == (9 if "run.offline_steps=9" in words else 800)
+
+
+def test_an_error_of_the_settings_names_the_method() -> None:
+    with pytest.raises(SettingsError, match=r"^rlpd: sampling is balanced"):
+        make(Request("toy", "quick", methods="fql,rlpd", overrides=("run.start_training=1",)))
 
 
 @pytest.mark.parametrize(

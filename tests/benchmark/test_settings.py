@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import math
 import re
@@ -30,30 +31,19 @@ from envs._suite import Task
 from methods.fql import FQL
 
 BANDIT = load_suite("toy").tasks()["bandit-v0"]
-DOMAINS = (
-    "antmaze-large-navigate",
-    "antmaze-giant-navigate",
-    "humanoidmaze-medium-navigate",
-    "humanoidmaze-large-navigate",
-    "scene-play-sparse",
-    "puzzle-3x3-play-sparse",
-    "puzzle-4x4-play-sparse",
-    "cube-double-play",
-    "cube-triple-play",
-    "cube-quadruple-play",
-)
-QPILOTS_ALPHA = (0.2, 0.3, 0.2, 0.2, 0.2, 0.3, 2.0, 0.3, 0.5, 0.5)
-TUNED: dict[tuple[str, str], tuple[float, ...]] = {
-    ("fql", "alpha"): (3, 3, 30, 30, 300, 300, 1, 300, 30, 100),
-    ("ifql", "expectile"): (0.9, 0.8, 0.7, 0.8, 0.9, 0.95, 0.9, 0.9, 0.95, 0.95),
-    ("rebrac", "alpha"): (0.01, 0.01, 0.01, 0.01, 0.03, 0.1, 0.01, 0.01, 0.01, 0.01),
-    ("rebrac", "actor_noise"): (0, 0, 0, 0.1, 0, 0, 0.2, 0, 0.2, 0.2),
-    ("qpilots_u", "alpha"): QPILOTS_ALPHA,
-    ("qpilots_m", "alpha"): QPILOTS_ALPHA,
-}
-"""The published values, in the order of DOMAINS: Li & Levine 2026 (arXiv 2601.14234); QPILOTS (arXiv 2606.14801)."""
+DATA = Path(__file__).parents[1] / "data" / "tuned.csv"
+with DATA.open() as file:
+    HEADER, *ROWS = csv.reader(file)
+DOMAINS = tuple(HEADER[2:])
+TUNED = {(row[0], row[1]): tuple(map(float, row[2:])) for row in ROWS}
+"""The published values, in the order of DOMAINS: Li & Levine 2026 (arXiv 2601.14234); QPILOTS (arXiv 2606.14801).
+
+Those of EXPO are FEdit's: it has no published row.
+"""
+UNPUBLISHED = {"flow", "bon"}
 FIXED = {
     "ifql": {"samples": 32},
+    "expo": {"candidates": 5},
     "rebrac": {"noise_clip": 0.5},
     "qpilots_m": {
         **{"samples": 8, "diagonal": 1.0, "consistency": 0.5, "softening": 0.01},
@@ -61,7 +51,17 @@ FIXED = {
     },
 }
 """Published values that no domain changes."""
-CLIPPED = {"qpilots_u": 1.0, "qpilots_m": 1.0}
+CLIPPED = ("bam", "dac", "qam", "qam_e", "qam_f", "qpilots_m", "qpilots_u", "qsm")
+
+
+FIXED_OF_THE_RUN = {"rlpd": {"offline_steps": 0, "sampling": "balanced", "warm_up": "uniform"}}
+SWITCHED = {"edit": "edit_scale", "distil": "alpha"}
+"""What a static switch stands for: where the published number is 0, the method has no such part."""
+
+
+def test_every_published_method_is_there() -> None:
+    """A method of somebody's own may stand beside them."""
+    assert {name for name, _ in TUNED} | UNPUBLISHED <= set(methods.names())
 
 
 def ogbench_tasks() -> list[Task]:
@@ -75,8 +75,10 @@ def test_published_values_reach_every_task(name: str) -> None:
         found = resolve(cls, name, task, "ogbench", "paper")
         column = DOMAINS.index(task.domain)
         tuned = {key: values[column] for (owner, key), values in TUNED.items() if owner == name}
-        assert found.hyperparameters == {"best_of_n": 1} | FIXED.get(name, {}) | tuned
-        assert found.settings["clip_norm"] == CLIPPED.get(name, 0.0)
+        switches = {key: value for key, value in found.hyperparameters.items() if isinstance(value, bool)}
+        assert found.hyperparameters == {"best_of_n": 1} | FIXED.get(name, {}) | tuned | switches
+        assert list(switches.values()) == [tuned[SWITCHED[key]] > 0 for key in switches]
+        assert found.settings["clip_norm"] == (1.0 if name in CLIPPED else 0.0)
         for key in tuned:
             assert f"[domain.{task.domain}]" in found.provenance[f"hyperparameters.{key}"]
             assert "arXiv" in found.provenance[f"hyperparameters.{key}"]
@@ -92,13 +94,15 @@ def test_the_published_protocol() -> None:
         **{"offline_steps": 1_000_000, "online_steps": 500_000, "start_training": 5000, "evaluate_every": 50_000},
         **{"evaluation_episodes": 50, "log_every": 5000, "rotate_every": 1000, "batch_size": 256},
         **{"learning_rate": 3e-4, "target_rate": 0.005, "flow_steps": 10, "heads": 10, "value_start": 0.0},
+        **{"sampling": "joint", "warm_up": "policy"},
         **{"actor_widths": (512,) * 4, "value_widths": (512,) * 4},
     }
     for name, cls in methods.available()[0].items():
         for task in ogbench_tasks():
             found = resolve(cls, name, task, "ogbench", "paper").settings
             facts = {key: getattr(task, key) for key in FACTS}
-            assert found == wanted | facts | {"clip_norm": CLIPPED.get(name, 0.0)}
+            own = {"clip_norm": 1.0 if name in CLIPPED else 0.0} | FIXED_OF_THE_RUN.get(name, {})
+            assert found == wanted | facts | own
 
 
 @pytest.mark.parametrize("suite", suites())
@@ -193,6 +197,16 @@ def refused(**overrides: Any) -> str:
 )
 def test_a_wrong_value_is_told(key: str, value: Any, told: str) -> None:
     assert told in refused(**{key: value})
+
+
+def test_words_are_checked() -> None:
+    assert "did you mean 'balanced'" in refused(sampling="balancd", offline_steps=0)
+    assert "did you mean 'uniform'" in refused(warm_up="unifrom")
+
+
+def test_balanced_batches_need_rows_of_their_own() -> None:
+    assert "offline_steps=0" in refused(sampling="balanced")
+    assert "start_training" in refused(sampling="balanced", offline_steps=0, start_training=1)
 
 
 def test_a_run_of_nothing_is_refused() -> None:

@@ -54,6 +54,9 @@ class Method(Traced):
     best_of_n: int = field(default=1, kw_only=True)
     """Candidates for each action, the best kept by the held critic's mean; the trainer wraps `act` and `next_act`."""
 
+    family: ClassVar[str] = ""
+    """Gaussian (an actor of its own), backprop (through the critic into a flow, or an actor distilled from it),
+    fine-tuning (of the base policy), steering (of a base policy that stays as cloned), or cloning."""
     averaged: ClassVar[tuple[str, ...]] = ("critic",)
     """Networks with a slow copy, beside the value rule's."""
     average_every: ClassVar[int] = 1
@@ -66,6 +69,11 @@ class Method(Traced):
     """The backbone that its published numbers were made with, for ``--backbone as_published``."""
     known_failures: ClassVar[Mapping[str, str]] = {}
     """Checks of the contract test that it fails, each with the reason."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """A method built on another one is checked for itself: known failures are not inherited."""
+        super().__init_subclass__(**arguments)
+        cls.known_failures = vars(cls).get("known_failures", {})
 
     def networks(self, problem: Problem) -> dict[str, Network]:
         return {"flow": velocity_field(problem), "critic": critic(problem)}

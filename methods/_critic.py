@@ -78,14 +78,18 @@ def choose(critic: Any, candidates: Array, reduction: Reduction) -> Array:
     return jnp.take_along_axis(candidates, best, axis=-2)[..., 0, :]
 
 
+def repeated(problem: Problem, obs: Any, n: int) -> Any:
+    """Each observation n times, side by side: (B, n, ...)."""
+    axis = len(problem.shape(obs)) - 1
+    return jax.tree.map(lambda leaf: jnp.repeat(jnp.expand_dims(leaf, axis), n, axis), obs)
+
+
 def best_of(n: int, act: Act, reduction: Reduction = average) -> Act:
     """Act n times at each observation (noise (B, n, D)) and keep the best by the held critic; n = 1 asks no critic."""
     if n == 1:
         return act
 
     def chosen(views: Views, obs: Any, draw: Draw) -> Array:
-        batch_axes = len(views.problem.shape(obs)) - 1
-        repeated = jax.tree.map(lambda leaf: jnp.repeat(jnp.expand_dims(leaf, batch_axes), n, batch_axes), obs)
-        return choose(views.held.critic.at(obs), act(views, repeated, draw), reduction)
+        return choose(views.held.critic.at(obs), act(views, repeated(views.problem, obs, n), draw), reduction)
 
     return chosen

@@ -75,6 +75,11 @@ def euler(
     return action if theory else jnp.clip(action, -1.0, 1.0)
 
 
+def flow_action(flow: Any, problem: Problem, draw: Draw, name: str = "act_noise") -> Array:
+    """Flow(v, s, z): what the unsteered flow makes of noise of its own."""
+    return euler(flow, flow.start(draw, name), problem)
+
+
 def as_action(flow: Any, x: Array) -> Array:
     """The action that a latent stands for."""
     return flow.to_action(x)

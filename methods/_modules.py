@@ -16,7 +16,11 @@ import jax.numpy as jnp
 Array = jax.Array
 Module = nn.Module
 
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"gelu": lambda x: nn.gelu(x, approximate=True), "silu": nn.silu}
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": lambda x: nn.gelu(x, approximate=True),
+    "silu": nn.silu,
+    "mish": lambda x: x * jnp.tanh(nn.softplus(x)),
+}
 FREQUENCIES = 32
 """Fourier time features: cos(k t) for k = 0..31, then sin(k t), in radians, not learned (QPILOTS, Appendix C)."""
 
@@ -82,6 +86,22 @@ class Heads(nn.Module):
         x = MLP(self.widths, self.activation, activate_final=True, name="mlp")(x)
         kernel = xavier if self.scale == 1.0 else nn.initializers.variance_scaling(self.scale, "fan_avg", "uniform")
         return tuple(nn.Dense(self.outputs, kernel_init=kernel, name=name)(x) for name in self.names)
+
+
+class Denoiser(nn.Module):
+    """Noise prediction on rows [s, x, t], x of width ``outputs``: learned Fourier features of t, embedded, then an MLP
+    on [x, s, embedded t]. Its activation is Mish whatever the backbone."""
+
+    widths: tuple[int, ...]
+    outputs: int
+
+    @nn.compact
+    def __call__(self, row: Array) -> Array:
+        obs, x, t = jnp.split(row, (row.shape[-1] - self.outputs - 1, row.shape[-1] - 1), axis=-1)
+        frequency = self.param("frequency", nn.initializers.normal(0.2), (FREQUENCIES,), jnp.float32)
+        angles = 2.0 * jnp.pi * t * frequency
+        embedded = MLP(self.widths, "mish", name="time")(jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1))
+        return MLP((*self.widths, self.outputs), "mish", name="mlp")(jnp.concatenate([x, obs, embedded], axis=-1))
 
 
 class Scalar(nn.Module):

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from methods._given import Draw, Problem
-from methods._modules import MLP, Ensemble, Heads, Module, Scalar, columns, time_features
+from methods._modules import MLP, Denoiser, Ensemble, Heads, Module, Scalar, columns, time_features
 
 Array = jax.Array
 Parameters = Any
@@ -199,6 +199,12 @@ def tanh_normal(problem: Problem, given: tuple[int, ...] = ()) -> GaussianNetwor
     backbone = problem.backbone
     heads = Heads(backbone.actor_widths, backbone.activation, problem.D, ("mean", "log_std"))
     return GaussianNetwork(problem, heads, given=given)
+
+
+def denoiser(problem: Problem) -> Network:
+    """eps on [s, x, t], t in 1..T as one number: the base of the diffusion methods."""
+    # The time is an ordinary input: its features are the module's own, on every backbone.
+    return Network(problem, Denoiser(problem.backbone.actor_widths, problem.D), given=(problem.D, 1))
 
 
 def deterministic(problem: Problem) -> DeterministicNetwork:

@@ -17,4 +17,4 @@ from methods.flow import Flow
 class BestOfN(Flow):
     """The flow, with ``best_of_n`` set in its data file."""
 
-    known_failures: ClassVar = {}
+    family: ClassVar = "steering"

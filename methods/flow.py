@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 import jax
 
 from methods._contract import Draw, Method, Views
-from methods._flow import euler
+from methods._flow import flow_action
 
 
 @dataclass(frozen=True)
 class Flow(Method):
+    family: ClassVar = "cloning"
     known_failures: ClassVar = {"learns_bandit": "it is what the others are compared with: it does not use the critic"}
 
     def act(self, views: Views, obs: Any, draw: Draw) -> jax.Array:
-        flow = views.held.flow.at(obs)
-        return euler(flow, flow.start(draw, "act_noise"), views.problem)
+        return flow_action(views.held.flow.at(obs), views.problem, draw)

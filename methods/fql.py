@@ -7,15 +7,13 @@ Differs from the paper: the Q term is not normalised by its magnitude; alpha is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 
 from methods._contract import Batch, Draw, Losses, Method, Network, Problem, Views
-from methods._critic import mean_value
-from methods._flow import euler
 from methods._nets import one_step
+from methods._one_step import distil_and_climb, one_step_action
 
 
 @dataclass(frozen=True)
@@ -24,16 +22,13 @@ class FQL(Method):
 
     alpha: float
 
+    family: ClassVar = "backprop"
+
     def networks(self, problem: Problem) -> dict[str, Network]:
         return super().networks(problem) | {"actor": one_step(problem)}
 
     def losses(self, views: Views, batch: Batch, draw: Draw) -> Losses:
-        noise = draw.normal("actor_noise", batch.chunk.shape)
-        action = views.live.actor.at(batch.obs)(noise)
-        teacher = euler(views.held.flow.at(batch.obs), noise, views.problem)
-        q = mean_value(views.held.critic.at(batch.obs))(jnp.clip(action, -1.0, 1.0))
-        return {"distill_loss": self.alpha * jnp.mean(jnp.square(action - teacher)), "q_loss": -jnp.mean(q)}
+        return distil_and_climb(views, batch, views.held.flow.at(batch.obs), self.alpha, draw)
 
     def act(self, views: Views, obs: Any, draw: Draw) -> jax.Array:
-        noise = draw.normal("act_noise", views.problem.shape(obs))
-        return jnp.clip(views.held.actor.at(obs)(noise), -1.0, 1.0)
+        return one_step_action(views, obs, draw)

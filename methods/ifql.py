@@ -24,7 +24,7 @@ class IFQL(Flow):
     expectile: float
     samples: int
 
-    known_failures: ClassVar = {}
+    family: ClassVar = "steering"
 
     @property
     def value(self) -> IQL:

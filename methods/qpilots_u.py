@@ -25,6 +25,7 @@ class QpilotsU(Method):
 
     alpha: float
 
+    family: ClassVar = "steering"
     averaged: ClassVar = ("critic", "flow")
     clip_norm: ClassVar = 1.0
     published_backbone: ClassVar = "paper"

@@ -27,6 +27,7 @@ class ReBRAC(Method):
     actor_noise: float
     noise_clip: float
 
+    family: ClassVar = "Gaussian"
     averaged: ClassVar = ("critic", "actor")
     average_every: ClassVar = 2
 

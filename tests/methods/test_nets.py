@@ -26,12 +26,15 @@ KEY = jax.random.PRNGKey(0)
 COUNTS: list[tuple[Callable[[Problem], Any], Problem, int]] = [
     (_nets.critic, REFERENCE, 8_248_330),
     (lambda problem: _nets.critic(problem, timed=True), REFERENCE, 8_253_450),
+    (lambda problem: _nets.critic(problem, timed=True), PAPER, 8_576_010),
     (_nets.velocity_field, REFERENCE, 833_561),
     (_nets.one_step, REFERENCE, 833_049),
     (_nets.value, REFERENCE, 812_033),
     (_nets.tanh_normal, REFERENCE, 833_074),
     (lambda problem: _nets.tanh_normal(problem, given=(problem.D,)), REFERENCE, 845_874),
     (_nets.deterministic, REFERENCE, 820_249),
+    (_nets.denoiser, REFERENCE, 1_916_473),
+    (_nets.denoiser, PAPER, 1_916_473),
     (_nets.velocity_field, PAPER, 865_817),
     (_nets.flow_map, PAPER, 944_153),
 ]
@@ -119,6 +122,26 @@ def test_a_timed_critic_called_without_a_time_means_the_clean_time() -> None:
     chunk = jnp.ones((2, 4))
     np.testing.assert_array_equal(bound(chunk), bound(chunk, 1.0))
     assert not np.allclose(bound(chunk), bound(chunk, 0.5))
+
+
+def test_a_denoiser_is_two_mish_networks_over_learned_features() -> None:
+    """A plain NumPy evaluation: features of the time, embedded, then [x, s, embedded]."""
+    network = _nets.denoiser(SMALL)
+    parameters: Any = network.init(KEY)
+    obs, x, t = (np.random.default_rng(i).normal(size=(2, n)) for i, n in enumerate((3, 4, 1)))
+
+    def mlp(layers: Any, h: np.ndarray) -> np.ndarray:
+        for i in range(3 if "Dense_2" in layers else 2):
+            h = h @ np.asarray(layers[f"Dense_{i}"]["kernel"]) + np.asarray(layers[f"Dense_{i}"]["bias"])
+            h = h if f"Dense_{i + 1}" not in layers else h * np.tanh(np.log1p(np.exp(h)))
+        return h
+
+    angles = 2 * np.pi * t * np.asarray(parameters["frequency"])
+    embedded = mlp(parameters["time"], np.concatenate([np.cos(angles), np.sin(angles)], axis=-1))
+    expected = mlp(parameters["mlp"], np.concatenate([x, obs, embedded], axis=-1))
+    found = network.bind(parameters).at(jnp.asarray(obs))(jnp.asarray(x), jnp.asarray(t))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+    assert 0.1 < np.asarray(parameters["frequency"]).std() < 0.3
 
 
 def test_the_log_std_is_clipped() -> None:

@@ -24,20 +24,41 @@ from benchmark.settings import BACKBONES
 from methods._contract import Backbone, Batch, Problem
 
 Arrays = dict[str, np.ndarray]
+Terms = dict[str, tuple[str, str | None]]
 
 
 @dataclass(frozen=True)
 class Names:
-    """``modules``: our network -> theirs; ``settings``: our hyperparameter -> theirs, or a number they have fixed;
-    ``terms``: their loss term -> ours, and the hyperparameter that ours is multiplied by."""
+    """``modules``: our network -> theirs; ``settings``: our hyperparameter -> theirs; ``terms``: their
+    loss term -> ours, and the hyperparameter that ours is multiplied by; ``fixed``: what a file of this method implies;
+    ``alone``: its actions were sampled one observation at a time."""
 
     modules: dict[str, str]
     settings: dict[str, Any]
-    terms: dict[str, tuple[str, str | None]]
+    terms: Terms
+    fixed: dict[str, Any] = field(default_factory=dict)
     alone: bool = False
 
 
 QPILOTS = {"flow": "flow", "critic": "critic"}
+EDIT_MODULES = {"edit": "edit_actor", "temperature": "edit_alpha"}
+EDIT_TERMS: Terms = {
+    "actor/edit_q_loss": ("edit_q_loss", None),
+    "actor/edit_entropy_loss": ("edit_entropy_loss", None),
+    "actor/edit_alpha_loss": ("edit_temperature_loss", None),
+}
+QAM_MODULES = {"flow": "actor_slow", "fast": "actor_fast", "critic": "critic"}
+QAM_SETTINGS = {"inverse_temperature": "inv_temp"}
+QAM_TERMS: Terms = {
+    "critic/critic_loss": ("critic_loss", None),
+    "actor/flow_loss": ("flow_loss", None),
+    "actor/adj_loss": ("adjoint_loss", None),
+}
+CGQL_MODULES = {"flow": "actor", "critic": "critic"}
+CGQL_SETTINGS = {"inverse_temperature": "inv_temp", "guidance": "guidance_coef"}
+CGQL_TERMS: Terms = {"critic/critic_loss": ("critic_loss", None), "actor/flow_loss": ("flow_loss", None)}
+NOISY_SETTINGS = {**CGQL_SETTINGS, "noisy": "noisy_coef"}
+NOISY_TERMS: Terms = {**CGQL_TERMS, "critic/noisy_critic_loss": ("noisy_critic_loss", "noisy")}
 TABLE: dict[str, Names] = {
     "qpilots_u": Names(
         QPILOTS, {"alpha": "alpha"}, {"critic_loss": ("critic_loss", None), "flow_loss": ("flow_loss", None)}
@@ -79,6 +100,46 @@ TABLE: dict[str, Names] = {
         },
         alone=True,
     ),
+    "fbrac": Names(
+        {"flow": "actor_flow", "critic": "critic"},
+        {"alpha": "alpha"},
+        {"critic/critic_loss": ("critic_loss", None), "actor/bc_flow_loss": ("flow_loss", None)},
+    ),
+    "fedit": Names(
+        {"flow": "actor_bc_flow", "critic": "critic", "edit": "edit_actor", "temperature": "alpha"},
+        {"edit_scale": "edit_scale"},
+        {"critic/critic_loss": ("critic_loss", None), "actor/bc_flow_loss": ("flow_loss", None), **EDIT_TERMS},
+    ),
+    "dsrl": Names(
+        {
+            "flow": "actor_bc_flow",
+            "critic": "critic",
+            "noise_critic": "z_critic",
+            "actor": "actor",
+            "temperature": "alpha",
+        },
+        {"noise_scale": "noise_scale"},
+        {
+            "critic/critic_loss": ("critic_loss", None),
+            "critic/distill_loss": ("distill_loss", None),
+            "actor/flow_loss": ("flow_loss", None),
+            "actor/actor_loss": ("actor_loss", None),
+            "actor/alpha_loss": ("temperature_loss", None),
+        },
+    ),
+    "qam": Names(QAM_MODULES, QAM_SETTINGS, QAM_TERMS),
+    "qam_e": Names(
+        QAM_MODULES | EDIT_MODULES, QAM_SETTINGS | {"edit_scale": "edit_scale"}, QAM_TERMS | EDIT_TERMS, {"edit": True}
+    ),
+    "qam_f": Names(
+        QAM_MODULES | {"actor": "one_step_actor"},
+        QAM_SETTINGS | {"alpha": "fql_alpha"},
+        QAM_TERMS | {"actor/fql_distill_loss": ("distill_loss", "alpha"), "actor/fql_q_loss": ("q_loss", None)},
+        {"distil": True},
+    ),
+    "cgql": Names(CGQL_MODULES, CGQL_SETTINGS, CGQL_TERMS),
+    "cgql_m": Names(CGQL_MODULES, NOISY_SETTINGS, NOISY_TERMS),
+    "cgql_l": Names(CGQL_MODULES, NOISY_SETTINGS, NOISY_TERMS),
     "rebrac": Names(
         {"actor": "actor", "critic": "critic"},
         {"alpha": "alpha_actor", "actor_noise": "actor_noise", "noise_clip": "actor_noise_clip"},
@@ -191,7 +252,7 @@ class Golden:
 
     def _agent(self) -> agents.Agent:
         cls = methods.load(self.method)
-        settings = {ours: self.config[theirs] for ours, theirs in self.names.settings.items()}
+        settings = {ours: self.config[theirs] for ours, theirs in self.names.settings.items()} | self.names.fixed
         method = cls(**settings, best_of_n=self.config.get("best_of_n", 1))
         optimiser = agents.Optimiser(
             learning_rate=self.config["lr"],

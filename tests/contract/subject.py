@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache, cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jax
@@ -12,16 +14,21 @@ import numpy as np
 
 import methods
 from benchmark import agents, trainer
+from benchmark.build import Site
 from benchmark.evaluate import evaluate
 from benchmark.plan import Request, build_method, make, value_rule
+from benchmark.records import folder_of
 from benchmark.replay import Table, empty_table, offline_table
 from benchmark.settings import BACKBONES
+from benchmark.worker import run_pack
 from envs import load_suite
 from methods._contract import Backbone, Batch, Draw, Problem
 
 SEEDS = (3, 5)
 LENGTH = 20
-"""Updates of one dispatch; the same for all checks, because it is part of the program."""
+"""Updates of one dispatch."""
+UPDATES = 400
+"""After which a method must have learned."""
 ROWS = 4
 
 
@@ -80,7 +87,8 @@ class Subject:
     def train(self, state: agents.State, agent: agents.Agent | None = None, vectorised: bool = False) -> Any:
         seeds = len(state.iteration)
         state = jax.tree.map(jnp.copy, state)  # it is donated, and the checks use it again
-        return trainer.train_offline(agent or self.agent, state, self.data, self.online(seeds), LENGTH, vectorised)
+        updates = np.full(seeds, LENGTH)
+        return trainer.train(agent or self.agent, state, self.data, self.online(seeds), updates, updates, vectorised)
 
     @cached_property
     def fresh(self) -> agents.State:
@@ -140,14 +148,29 @@ class Subject:
         return jax.tree.map(lambda leaf: leaf[0], self.trained)
 
     def learned(self) -> float:
-        """Success on the bandit after 400 updates, over 2 seeds x 100 episodes."""
+        """Success on the bandit after UPDATES updates, over 2 seeds x 100 episodes."""
+        if self.configuration["settings"]["offline_steps"] == 0:
+            return self.learned_online()
         state = self.fresh
-        for _ in range(400 // LENGTH):
+        for _ in range(UPDATES // LENGTH):
             state, _ = self.train(state)
         width = 25
         pool = load_suite("toy").pool(self.task, len(SEEDS) * width, 0)
         found = evaluate(self.agent, state, pool, 0, width, 100, 0, lambda done, total: None)
         return float(np.mean([each["success"] for each in found]))
+
+    def learned_online(self) -> float:
+        """The same for a method without an offline phase: a whole run of it."""
+        sizes = {"online_steps": UPDATES + 50, "start_training": 51, "evaluation_episodes": 100}
+        sizes |= {"actor_widths": [16, 16], "value_widths": [16, 16], "flow_steps": 4}
+        words = tuple(f"{self.name}.{key}={value}" for key, value in sizes.items())
+        request = Request("toy", "quick", methods=self.name, tasks=(self.task.name,), seeds="3,5", overrides=words)
+        (pack,) = make(request).packs
+        with TemporaryDirectory() as folder:
+            site = Site(Path(folder), Path(folder), 0, {"versions": {}})
+            assert run_pack(site, pack.cells, lambda event: None, lambda: False) == []
+            done = [json.loads((folder_of(Path(folder), cell.key) / "done.json").read_text()) for cell in pack.cells]
+        return float(np.mean([each["final"]["online_success"] for each in done]))
 
 
 @cache

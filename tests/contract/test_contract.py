@@ -176,6 +176,18 @@ def widest(suite: str, name: str) -> list[Any]:
     return max((plan.cells for plan in plans), key=len)
 
 
+def test_known_failures_are_told() -> None:
+    """BENCHMARK.md prints them, and no others."""
+    text = (Path(methods.FOLDER).parent / "BENCHMARK.md").read_text()
+    declared = {
+        f"| {name} | {each} | {reason} |"
+        for name, cls in methods.available()[0].items()
+        for each, reason in cls.known_failures.items()
+    }
+    table = text.partition("| method | check | reason |\n| --- | --- | --- |\n")[2].partition("\n\n")[0]
+    assert set(table.splitlines()) == declared
+
+
 @pytest.mark.parametrize(("method", "name"), list(cases()))
 def test_contract(method: str, name: str, tmp_path: Path) -> None:
     CHECKS[name](subject(method), tmp_path)

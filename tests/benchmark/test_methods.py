@@ -1,0 +1,127 @@
+"""What a method costs, against counts by hand; and that the listing has a line for every question."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from typing import Any
+
+import jax
+import pytest
+
+import methods
+from benchmark import methods as listing
+from benchmark.build import build_agent
+from benchmark.plan import Request, make
+from benchmark.settings import method_table
+
+STEPS, HEADS, WIDTH, OBS, ACTION = 3, 2, 8, 4, 4
+SIZES = (f"flow_steps={STEPS}", f"heads={HEADS}", f"actor_widths=[{WIDTH}]", f"value_widths=[{WIDTH}]")
+
+
+def cost_of(method: str, *words: str) -> listing.Cost:
+    overrides = tuple(f"{method}.{word}" for word in (*SIZES, *words))
+    cell = make(Request("toy", "quick", methods=method, tasks=("bandit-v0",), seeds="0", overrides=overrides)).cells[0]
+    return listing.cost(build_agent(cell)[2])
+
+
+def weights(inputs: int, outputs: int) -> int:
+    """Of one hidden layer, without the biases."""
+    return inputs * WIDTH + WIDTH * outputs
+
+
+def trained(inputs: int, outputs: int) -> float:
+    """Forward, gradient of the parameters, gradient of all but the input; in forward passes."""
+    return 3.0 - inputs * WIDTH / weights(inputs, outputs)
+
+
+def test_actions_are_counted_by_hand() -> None:
+    assert cost_of("flow").action == {"flow": STEPS}
+    assert cost_of("bon", "best_of_n=4").action == {"flow": 4 * STEPS, "critic": 4}
+    assert cost_of("fql").action == {"actor": 1}
+    assert cost_of("fql", "best_of_n=5").action == {"actor": 5, "critic": 5}
+
+
+def test_an_update_is_counted_by_hand() -> None:
+    """Cloning: one pass back and forth. TD: the same for the critic, its average once, the next action's sampler."""
+    found = cost_of("flow").update
+    assert found["flow"] == pytest.approx(trained(OBS + ACTION + 1, ACTION) + STEPS)
+    assert found["critic"] == pytest.approx(trained(OBS + ACTION, 1) + 1)
+
+
+def test_parameters_are_counted_by_hand() -> None:
+    velocity = weights(OBS + ACTION + 1, ACTION) + WIDTH + ACTION
+    one_head = weights(OBS + ACTION, 1) + WIDTH + 1 + 2 * WIDTH  # with a layer norm
+    assert cost_of("flow").parameters == velocity + HEADS * one_head
+
+
+TOTALS = {
+    **{"rebrac": 9_068_579, "fbrac": 9_081_891, "fql": 9_914_940, "qam": 9_915_452, "qam_e": 10_761_327},
+    **{"qam_f": 10_748_501, "dsrl": 18_163_296, "ifql": 9_893_924, "fawac": 9_893_924, "fedit": 9_927_766},
+    **{"cgql": 9_087_011, "cgql_m": 9_087_011, "cgql_l": 9_087_011, "bam": 9_915_452, "qsm": 10_164_803},
+    **{"dac": 10_164_803, "rlpd": 9_081_405},
+}
+"""Trained parameters of the released configuration of Li & Levine 2026 (arXiv 2601.14234), d_s = 37, A = 5, H = 5."""
+
+
+@pytest.mark.parametrize(("name", "total"), TOTALS.items())
+def test_parameters_as_published(name: str, total: int) -> None:
+    has = methods.load(name).__dataclass_fields__
+    switches = tuple(f"{name}.{part}=true" for part in ("edit", "distil") if part in has)
+    request = Request("ogbench", "paper", name, ("cube-double*task1-v0",), seeds="0", overrides=switches)
+    agent = build_agent(make(request).cells[0])[2]
+    shapes = [jax.eval_shape(network.init, jax.random.PRNGKey(0)) for network in agent.networks.values()]
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == total
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_every_method_says_what_it_is(name: str) -> None:
+    words = listing.told(name)
+    assert all(words.values())
+    assert methods.load(name).family in ("Gaussian", "backprop", "fine-tuning", "steering", "cloning")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted({*TOTALS, "flow", "expo", "bon", "qpilots_u", "qpilots_m"}))
+def test_declared_costs_are_the_counted_ones(name: str) -> None:
+    """Multiplications of an update in updates of the base flow, as the estimate of a plan takes them."""
+    declared = method_table(name).get("cost", {}).get("quick", 1.0)
+    assert declared == pytest.approx(counted(name) / counted("flow"), rel=0.1)
+
+
+@cache
+def counted(name: str) -> float:
+    task = "puzzle-3x3-play-singletask-task1-v0"
+    switches = ("qam_f.distil=true",) if name == "qam_f" else ()
+    cell = make(Request("ogbench", "quick", name, (task,), seeds="0", overrides=switches)).cells[0]
+    agent = build_agent(cell)[2]
+    return sum(passes * weights_of(agent, net) for net, passes in listing.cost(agent).update.items())
+
+
+def weights_of(agent: Any, name: str) -> int:
+    tree = jax.eval_shape(agent.networks[name].init, jax.random.PRNGKey(0))
+    return sum(leaf.size for path, leaf in jax.tree_util.tree_leaves_with_path(tree) if path[-1].key == "kernel")
+
+
+def test_the_listing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run(monkeypatch, "--methods", "flow,dsrl", "--suite", "toy", "--preset", "quick")
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= listing.WIDTH + 20
+    dsrl = printed.split("\ndsrl: ")[1]
+    for label in ("family", "trains", "averages", "tuned", "reference", "differs", "parameters", "update", "action"):
+        assert f"\n  {label:<12}" in dsrl
+    assert "noise_scale 0.4 to 1.4" in dsrl
+    assert "fixes" not in dsrl
+    assert listing.tuned("cgql").startswith("inverse_temperature 10, guidance 0.01 to 0.1")
+    assert listing.fixed("rlpd") == "offline_steps=0, sampling=balanced, warm_up=uniform"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
+    monkeypatch.setattr(sys, "argv", ["methods", *words])
+    listing.main()
+
+
+def test_an_unknown_method_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(monkeypatch, "--methods", "dslr")
+    assert "did you mean 'dsrl'?" in capsys.readouterr().err

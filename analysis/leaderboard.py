@@ -22,8 +22,9 @@ MEAN = "mean"
 LEGEND = (
     "Success in percent of finished runs: the mean over tasks of the mean over seeds, with its 95 % bootstrap interval "
     "(percentile; over seeds, stratified by task); mean: over the domains. [-]: no interval, since a task has one seed "
-    "only. (n/N): n of N expected runs are counted, the others failed, have not ended or were not made; -: none is. "
-    "Missing runs are never filled in; a method without a run of some task stands behind the others."
+    "only. (n/N): n of N expected runs are counted, the others failed, have not ended or were not made; -: none is, or "
+    "the method has no such phase. Missing runs are never filled in; a method without a run of some task stands behind "
+    "the others."
 )
 
 
@@ -147,7 +148,7 @@ def _others(table: Table) -> list[list[str]]:
 def _text(cells: Sequence[Cell], number: Callable[[Cell], str]) -> str:
     """The phases of one cell; counts of runs only where some are missing."""
     values = [number(cell) if cell.mean is not None else "-" for cell in cells]
-    counts = [f"{cell.seeds}/{cell.expected}" for cell in cells]
+    counts = [f"{cell.seeds}/{cell.expected}" for cell in cells if cell.expected]
     holes = any(cell.seeds != cell.expected for cell in cells)
     value = values[0] if set(values) == {"-"} else " -> ".join(values)
     return f"{value} ({' -> '.join(dict.fromkeys(counts))})" if holes else value

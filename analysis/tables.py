@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,13 +20,16 @@ FINAL = "metrics.final/"
 PARAMS = ("params.settings.", "params.data.", "params.hyperparameters.")
 OWN_PARAMS = ("params.settings.", "params.hyperparameters.")
 """Those that are shown without the name of their group."""
+MANY = 3
+"""Rows that share a value are named one by one up to this number."""
 
 
 @dataclass(frozen=True)
 class Cell:
     """A mean with its interval; both None without runs, the interval None where some task has a single seed.
 
-    ``seeds`` of ``expected`` are counted, summed over tasks; ``covered`` if no task is without any.
+    ``seeds`` of ``expected`` are counted, summed over tasks; ``covered`` if no task is without any. Nothing is expected
+    of a phase that a method does not have.
     """
 
     mean: float | None
@@ -74,7 +78,9 @@ def _table(group: dict[str, str], frame: pl.DataFrame) -> Table:
     finished = frame.filter(pl.col("status") == "FINISHED")
     finals = [name for name in frame.columns if name.startswith(FINAL) and finished[name].count()]
     measures = [name.removeprefix(FINAL) for name in finals]
-    phases = [phase for phase in PHASES if f"{phase}_{SCORE}" in measures] or [PHASES[0]]
+    skipped = _skipped(frame)
+    had = [phase for phase in PHASES if any((row, phase) not in skipped for row in frame["row"])]
+    phases = [phase for phase in PHASES if f"{phase}_{SCORE}" in measures] or had[:1]
     scored = [f"{phase}_{SCORE}" for phase in phases]
     samples = {name: _samples(finished, name) for name in (*scored, *measures) if name in measures}
     seeds = {task: part["seed"].n_unique() for (task,), part in frame.partition_by("task", as_dict=True).items()}
@@ -84,6 +90,8 @@ def _table(group: dict[str, str], frame: pl.DataFrame) -> Table:
     others = [name for name in measures if name not in scored]
 
     def cell(row: str, measure: str, within: Sequence[str], tasks: set[str]) -> Cell:
+        if (row, measure.partition("_")[0]) in skipped:
+            return Cell(None, None, 0, 0, False)
         found = samples.get(measure, {})
         chosen = [[task for domain, task in places if domain == name and task in tasks] for name in within]
         values = [[np.array(found.get((row, task), ())) for task in group] for group in chosen]
@@ -115,6 +123,16 @@ def _row_names(frame: pl.DataFrame) -> pl.Series:
         parts = [f"{name.split('.', 2)[2]}={run[name]}" for name in sorted(varied[run["method"]])]
         names.append(" ".join([run["method"], *parts]))
     return pl.Series("row", names, dtype=pl.String)
+
+
+def _skipped(frame: pl.DataFrame) -> set[tuple[str, str]]:
+    """(row, phase) of the phases that a method does not have: all its runs give them no steps."""
+    found = set()
+    for phase in PHASES:
+        if (name := f"params.settings.{phase}_steps") in frame.columns:
+            none = frame.group_by("row").agg((pl.col(name) == "0").fill_null(False).all())
+            found |= {(row, phase) for row, skips in none.rows() if skips}
+    return found
 
 
 def _samples(finished: pl.DataFrame, measure: str) -> dict[tuple[str, str], list[float]]:
@@ -172,6 +190,9 @@ def _settings(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
             continue
         if len(values) > 1:
             told = sorted((row, value) for row, value in by_row.items() if value != "unset")
+            usual, count = Counter(value for _, value in told).most_common(1)[0]
+            if count > MANY:
+                told = [*((row, value) for row, value in told if value != usual), ("the others", usual)]
             differing.append(f"{short}: " + ", ".join(f"{row} {value}" for row, value in told))
         elif frame[name].n_unique() > 1:
             differing.append(f"{short}: {values.pop()}, by task")

@@ -90,6 +90,20 @@ def test_a_run_that_did_not_finish_is_a_hole(status: str) -> None:
     assert "50 [50,50] -> 50 [50,50] |" in markdown([table])
 
 
+def test_a_phase_that_a_method_does_not_have_is_no_hole() -> None:
+    scratch = {"method": "crawl", "params": {"settings.offline_steps": "0"}}
+    runs = [run(0.2, 0.5, seed=str(seed)) for seed in range(3)]
+    runs += [run(online=0.75, seed=str(seed), final={"online_steps": 9.0}, **scratch) for seed in range(3)]
+    table = only([*runs, run(0.1, 0.2, seed="0", method="hop", final={"offline_return": 1.0})])
+    assert table.rows == ["crawl", "walk", "hop"]
+    assert table.scores["crawl", "door", "offline"].expected == 0
+    assert table.scores["walk", "door", "offline"].expected == 3
+    assert "crawl - -> 75 [75,75]" in " ".join(printed([table], 200).split())
+    assert table.others["crawl", "offline_return"].expected == 0
+    two = only([*runs[:-1], run(status="FAILED", seed="2", **scratch)])
+    assert "crawl - -> 75 [75,75] (2/3)" in " ".join(printed([two], 200).split())
+
+
 def test_only_failed_runs_and_no_runs_at_all() -> None:
     runs = [run(0.5, 0.5, seed="0"), run(0.5, 0.5, seed="0", domain="maze", task="maze-1")]
     table = only([*runs, run(None, None, "FAILED", method="run")])

@@ -11,7 +11,7 @@ from pathlib import Path
 import tyro
 
 import methods
-from benchmark.plan import OWN
+from benchmark.request import OWN
 from benchmark.settings import presets
 from envs import suites
 

@@ -17,9 +17,10 @@ import methods
 from benchmark import estimate, tracking
 from benchmark.arguments import Arguments, LaunchError, parse
 from benchmark.machine import about_this_code, cores, slurm_answers
-from benchmark.plan import PROTOCOL, Plan, Request, check_suite, identities, make
+from benchmark.plan import PROTOCOL, Plan, identities, make
 from benchmark.progress import Bar, Progress, duration
 from benchmark.records import folder_of, state_of
+from benchmark.request import Request, check_suite
 from benchmark.settings import SettingsError, nearest, presets
 from envs import load_suite
 from envs._suite import SuiteError

@@ -4,16 +4,24 @@ scheduler.
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_type_hints
 
 import methods
+from benchmark.request import (
+    OWN,
+    SETTINGS,
+    Request,
+    check_suite,
+    parse_seeds,
+    select_methods,
+    select_tasks,
+    split_overrides,
+)
 from benchmark.settings import (
     COMMAND_LINE,
     Resolved,
@@ -22,23 +30,17 @@ from benchmark.settings import (
     backbone_name,
     method_table,
     nearest,
-    parse_override,
     preset_table,
     read_toml,
     resolve,
     typed,
 )
-from envs import load_suite, suites
-from envs._suite import Task
+from envs import load_suite
 from methods._contract import Method, ValueRule
 from methods._values import RULES
 
 PROTOCOL = 1
 """Results of different protocols are never compared; it is part of the key."""
-OWN = "own"
-"""The value rule asked for when every method keeps its own."""
-SETTINGS = get_type_hints(Settings)
-"""Settings of the run and their types."""
 
 
 def canonical(configuration: Mapping[str, Any]) -> str:
@@ -110,92 +112,6 @@ class Plan:
 def identities(packs: Iterable[Pack]) -> list[dict[str, Any]]:
     """The distinct datasets of packs, in order of first use."""
     return list({canonical(each): each for each in (pack.first.configuration["data"] for pack in packs)}.values())
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a user asked for, in words; None is the preset's choice."""
-
-    suite: str
-    preset: str
-    methods: str = "all"
-    tasks: tuple[str, ...] = ()
-    domains: tuple[str, ...] = ()
-    seeds: str | None = None
-    overrides: tuple[str, ...] = ()
-    value: str = OWN
-    backbone: str = "reference"
-    data: str = "auto"
-
-
-def parse_seeds(text: str) -> list[int]:
-    """'0-3,7' -> [0, 1, 2, 3, 7]."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part)
-        if found is None or int(found[2] or found[1]) < int(found[1]):
-            raise SettingsError(f"--seeds {text!r} is not a list of seeds; write 0-7 or 0,2,5")
-        seeds.extend(range(int(found[1]), int(found[2] or found[1]) + 1))
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise SettingsError(f"--seeds {text!r} names no seed, or one twice; write 0-7 or 0,2,5")
-    return seeds
-
-
-def check_suite(name: str) -> None:
-    if name not in suites():
-        raise SettingsError(f"unknown suite {name!r}; it is one of {', '.join(suites())}{nearest(name, suites())}")
-
-
-def select_methods(text: str) -> dict[str, type[Method]]:
-    """'all' or a comma-separated list, as classes by name."""
-    if text == "all":
-        return methods.available()[0]
-    chosen: dict[str, type[Method]] = {}
-    for name in text.split(","):
-        if name not in methods.names():
-            raise SettingsError(f"unknown method {name!r}; see --help for the list{nearest(name, methods.names())}")
-        try:
-            chosen[name] = methods.load(name)
-        except methods.UnavailableMethod as error:
-            raise SettingsError(f"method {name!r} is unavailable: {error}") from error
-    return chosen
-
-
-def select_tasks(request: Request, known: Mapping[str, Task]) -> list[Task]:
-    """The tasks that the globs and domains of a request leave, in the suite's order."""
-    all_domains = {task.domain for task in known.values()}
-    for domain in request.domains:
-        if domain not in all_domains:
-            raise SettingsError(f"unknown domain {domain!r} of suite {request.suite!r}{nearest(domain, all_domains)}")
-    narrowed = request.tasks or request.domains
-    globs = request.tasks or (("*",) if narrowed else tuple(preset_table(request.suite, request.preset)["tasks"]))
-    for pattern in globs:
-        if not fnmatch.filter(known, pattern):
-            raise SettingsError(f"no task of suite {request.suite!r} matches {pattern!r}{nearest(pattern, known)}")
-    chosen = {name for pattern in globs for name in fnmatch.filter(known, pattern)}
-    tasks = [task for task in known.values() if task.name in chosen]
-    tasks = [task for task in tasks if not request.domains or task.domain in request.domains]
-    if not tasks:
-        raise SettingsError("no task is in both --tasks and --domains; widen one of them")
-    return tasks
-
-
-def split_overrides(texts: Sequence[str], chosen: Mapping[str, type[Method]]) -> dict[str, dict[str, Any]]:
-    """Overrides by owner: a method, 'run' (every method that does not fix the key) or 'value' (the value rule)."""
-    split: dict[str, dict[str, Any]] = {}
-    for text in texts:
-        owner, key, value = parse_override(text)
-        if owner not in ("run", "value") and owner not in chosen:
-            known = ["run", "value", *chosen]
-            raise SettingsError(f"--set {text!r}: {owner!r} is no method of this plan, nor run{nearest(owner, known)}")
-        split.setdefault(owner, {})[key] = value
-    for key, value in split.get("run", {}).items():
-        if all(key in method_table(name).get("run", {}) for name in chosen):
-            name = next(iter(chosen))
-            raise SettingsError(f"--set run.{key}: {name} fixes {key} itself; write --set {name}.{key}=VALUE")
-        if key in SETTINGS:
-            typed(COMMAND_LINE, key, value, SETTINGS[key])
-    return split
 
 
 def rule_settings(asked: str, overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

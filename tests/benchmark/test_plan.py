@@ -17,15 +17,14 @@ import methods
 from benchmark.plan import (
     PROTOCOL,
     Plan,
-    Request,
     as_settings,
     build_method,
     identities,
     key_of,
     make,
-    parse_seeds,
     value_rule,
 )
+from benchmark.request import Request, parse_seeds
 from benchmark.settings import Settings, SettingsError
 from envs import load_suite
 from envs._suite import SuiteError
@@ -90,7 +89,7 @@ def test_a_key_depends_on_every_part_of_the_configuration(path: tuple[str, ...])
 
 OTHER = {"sparse": "true", "actor_widths": "[7]", "value_widths": "[7]", "discount": "0.5", "pessimism": "0.25"}
 OTHER |= {"learning_rate": "0.5", "target_rate": "0.5", "clip_norm": "0.5", "value_start": "0.5"}
-OTHER |= {"sampling": "balanced", "warm_up": "uniform"}
+OTHER |= {"sampling": "balanced", "warm_up": "uniform", "online_steps": "77"}
 
 
 @pytest.mark.parametrize("name", [each.name for each in dataclasses.fields(Settings)])
@@ -274,10 +273,10 @@ def test_overrides_reach_whom_they_name() -> None:
 
 def test_what_makes_a_method_yields_to_its_own_name_alone() -> None:
     for words, wanted in ((("run.offline_steps=9",), 0), (("rlpd.sampling=joint", "rlpd.offline_steps=9"), 9)):
-        plan = make(Request("toy", "quick", methods="rlpd,fql", overrides=(*words, "run.online_steps=8")))
+        plan = make(Request("toy", "quick", methods="rlpd,fql", overrides=(*words, "run.online_steps=80")))
         found = {cell.method: cell.configuration["settings"] for cell in plan.cells}
         assert found["rlpd"]["offline_steps"] == wanted
-        assert found["rlpd"]["online_steps"] == 8
+        assert found["rlpd"]["online_steps"] == 80
         assert found["fql"]["offline_steps"] == (9 if "run.offline_steps=9" in words else 800)
 
 
@@ -305,7 +304,8 @@ def test_which_data(preset: str, data: str, source: str) -> None:
 
 PURE = """
 import sys
-from benchmark.plan import Request, make
+from benchmark.plan import make
+from benchmark.request import Request
 from benchmark.estimate import estimate
 for suite, preset in (("ogbench", "paper"), ("toy", "quick")):
     make(Request(suite, preset))

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from benchmark.build import Shared, Site, share
-from benchmark.plan import Cell, Request, make
+from benchmark.plan import Cell, make
 from benchmark.records import folder_of
+from benchmark.request import Request
 from benchmark.settings import method_table
 from benchmark.worker import run_pack
 

@@ -16,9 +16,10 @@ import methods
 from benchmark import agents, trainer
 from benchmark.build import Site
 from benchmark.evaluate import evaluate
-from benchmark.plan import Request, build_method, make, value_rule
+from benchmark.plan import build_method, make, value_rule
 from benchmark.records import folder_of
 from benchmark.replay import Table, empty_table, offline_table
+from benchmark.request import Request
 from benchmark.settings import BACKBONES
 from benchmark.worker import run_pack
 from envs import load_suite

@@ -19,7 +19,8 @@ import pytest
 
 import methods
 from benchmark import agents, checkpoint
-from benchmark.plan import Request, make
+from benchmark.plan import make
+from benchmark.request import Request
 from benchmark.settings import presets
 from envs import load_suite, suites
 from methods._traced import traced_names

@@ -21,14 +21,19 @@ from jax.extend.core import jaxprs_in_params
 import methods
 from benchmark import agents
 from benchmark.build import build_agent
-from benchmark.plan import Cell, Request, make
+from benchmark.plan import Cell, make
+from benchmark.request import Request, check_suite, select_tasks
 from benchmark.settings import SettingsError, method_table
 from envs import load_suite
 from envs._suite import SuiteError
-from methods._contract import Batch, Draw, Network
+from methods._contract import Batch, Draw, Method, Network
 from methods._nets import Bound
 
 WIDTH = 100
+LEGEND = """\
+update, action: forward passes of each network for one row; a backward pass counts as the one or two forward passes that
+it multiplies as much as. times flow: the multiplications of a whole update, in updates of the cloned flow. averages:
+networks with a slow copy."""
 ROWS = 4
 """Of the batch that is traced; what is counted does not depend on it."""
 
@@ -38,7 +43,7 @@ class Arguments:
     methods: str = "all"
     """all, or a comma-separated list"""
     suite: str = "ogbench"
-    """suite whose first task decides the sizes"""
+    """suite whose first task of the preset decides the sizes"""
     preset: str = "paper"
     """preset that decides the sizes"""
 
@@ -140,6 +145,21 @@ def tuned(name: str) -> str:
     return ", ".join(ranges) or "nothing"
 
 
+def coefficients(name: str) -> str:
+    """What the docstrings of the class, and of the methods that it is built on, say of their hyperparameters."""
+    classes = [each for each in reversed(methods.load(name).__mro__) if issubclass(each, Method) and each is not Method]
+    written = [(each, inspect.cleandoc(vars(each)["__doc__"] or "")) for each in classes]
+    return " ".join(words for each, words in written if not words.startswith(f"{each.__name__}(")).replace("``", "")
+
+
+def defaults(name: str) -> str:
+    """The hyperparameters that no domain tunes."""
+    table = method_table(name)
+    tuned_keys = {key for domain in table.get("domain", {}).values() for key in domain}
+    mine = {key: value for key, value in table.get("default", {}).items() if key not in {"source", *tuned_keys}}
+    return ", ".join(f"{key} {value}" for key, value in mine.items())
+
+
 def fixed(name: str) -> str:
     """The settings of the run that are part of the method."""
     return ", ".join(f"{key}={value}" for key, value in method_table(name).get("run", {}).items() if key != "source")
@@ -162,11 +182,14 @@ def describe(cell: Cell) -> list[str]:
         "family": methods.load(cell.method).family,
         "trains": f"{networks}; the critic by {cell.configuration['settings']['value_used']}",
         "averages": ", ".join(agent.averaged),
+        "coefficients": coefficients(cell.method),
         "tuned": tuned(cell.method),
+        "default": defaults(cell.method),
         "fixes": fixed(cell.method),
         "reference": words["reference"],
         "differs": words["differs"],
         "parameters": f"{spent.parameters:,}",
+        "times flow": f"{method_table(cell.method).get('cost', {}).get(cell.configuration['preset'], 1.0):g}",
         "update": ", ".join(f"{name} {count:.1f}" for name, count in spent.update.items()),
         "action": ", ".join(f"{name} {count:.1f}" for name, count in spent.action.items()) or "none",
         "fails": "; ".join(f"{check}: {reason}" for check, reason in methods.load(cell.method).known_failures.items()),
@@ -174,22 +197,26 @@ def describe(cell: Cell) -> list[str]:
     lines = [f"{cell.method}: {words['title']}"]
     for label, text in facts.items():
         if text:
-            indent = " " * 14
-            lines += textwrap.wrap(f"  {label:<12}{text}", WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+            indent = " " * 16
+            lines += textwrap.wrap(
+                f"  {label:<14}{' '.join(text.split())}", WIDTH, subsequent_indent=indent, break_on_hyphens=False
+            )
     return lines
 
 
 def main() -> None:
     arguments = tyro.cli(Arguments, prog="python -m benchmark.methods")
     try:
-        task = next(iter(load_suite(arguments.suite).tasks()))
-        request = Request(arguments.suite, arguments.preset, arguments.methods, tasks=(task,), seeds="0")
+        check_suite(arguments.suite)
+        words = (arguments.suite, arguments.preset)
+        task = select_tasks(Request(*words), load_suite(arguments.suite).tasks())[0].name
+        request = Request(*words, arguments.methods, tasks=(task,), seeds="0")
         told_of = [describe(cell) for cell in make(request).cells]
     except (SettingsError, SuiteError, agents.ContractError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     print(f"Sizes of preset {arguments.preset} on {task}.")
-    print("update, action: forward passes of each network for one row; a backward pass counts as what it multiplies.")
+    print(LEGEND)
     for lines in told_of:
         print("\n" + "\n".join(lines))
     for reason in methods.available()[1].values():

@@ -1,7 +1,7 @@
 """CGQL: classifier guidance, the critic's gradient at the point on the way, turned into a velocity.
 
 Reference: Li & Levine 2026 (arXiv 2601.14234), after Dhariwal & Nichol 2021 (arXiv 2105.05233).
-Differs from the paper: nothing known. The critic has a time input that only ever sees 1; the flow is the averaged
+Differs from the paper: as released, the critic has a time input that only ever sees 1; the flow is the averaged
 one, the critic the trained one; the guidance is neither rescaled nor pessimistic.
 """
 

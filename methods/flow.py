@@ -1,7 +1,7 @@
 """Behaviour cloning with a flow, unsteered: the zero of every plot.
 
 Reference: Lipman et al. 2023 (arXiv 2210.02747); as base policy in Li & Levine 2026 (arXiv 2601.14234).
-Differs from the paper: nothing known. A critic is learned beside it, and used only by those who choose among its
+Differs from the paper: a critic is learned beside it, and used only by those who choose among its
 actions.
 """
 

@@ -1,7 +1,7 @@
 """Implicit flow Q-learning: the critic learns by expectile regression, and picks among many actions of the cloned flow.
 
 Reference: Park et al. 2025 (arXiv 2502.02538), in the form of Li & Levine 2026 (arXiv 2601.14234).
-Differs from the paper: nothing known. Candidates are compared by the minimum over heads, as released.
+Differs from the paper: candidates are compared by the minimum over heads, as released.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ import pytest
 import methods
 from benchmark import methods as listing
 from benchmark.build import build_agent
-from benchmark.plan import Request, make
+from benchmark.plan import make
+from benchmark.request import Request
 from benchmark.settings import method_table
 
 STEPS, HEADS, WIDTH, OBS, ACTION = 3, 2, 8, 4, 4
@@ -109,9 +110,11 @@ def test_the_listing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     assert max(map(len, printed.splitlines())) <= listing.WIDTH + 20
     dsrl = printed.split("\ndsrl: ")[1]
     for label in ("family", "trains", "averages", "tuned", "reference", "differs", "parameters", "update", "action"):
-        assert f"\n  {label:<12}" in dsrl
+        assert f"\n  {label:<14}" in dsrl
     assert "noise_scale 0.4 to 1.4" in dsrl
+    assert "coefficients" in dsrl
     assert "fixes" not in dsrl
+    assert listing.defaults("bon") == "best_of_n 8"
     assert listing.tuned("cgql").startswith("inverse_temperature 10, guidance 0.01 to 0.1")
     assert listing.fixed("rlpd") == "offline_steps=0, sampling=balanced, warm_up=uniform"
 
@@ -121,7 +124,15 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
     listing.main()
 
 
+@pytest.mark.parametrize("preset", ["quick", "cpu", "paper"])
+def test_the_listing_needs_no_data(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(monkeypatch, "--methods", "flow", "--preset", preset)
+
+
 def test_an_unknown_method_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         run(monkeypatch, "--methods", "dslr")
     assert "did you mean 'dsrl'?" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        run(monkeypatch, "--suite", "nope")
+    assert "unknown suite 'nope'" in capsys.readouterr().err

@@ -234,8 +234,14 @@ def check(settings: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> No
             )
         if settings["start_training"] < settings["chunk_length"]:
             raise SettingsError("sampling is balanced; start_training must be at least chunk_length")
-    if hyperparameters["best_of_n"] < 1:
-        raise SettingsError(f"best_of_n is {hyperparameters['best_of_n']}; it must be at least 1")
+    if settings["offline_steps"] == 0 and settings["online_steps"] < settings["start_training"]:
+        raise SettingsError(
+            f"online_steps is {settings['online_steps']} and training starts at {settings['start_training']}, so that "
+            "nothing would be trained; raise online_steps or lower start_training"
+        )
+    for key, value in hyperparameters.items():
+        if type(value) is int and value < 1:
+            raise SettingsError(f"{key} is {value}; it must be at least 1")
 
 
 def parse_override(text: str) -> tuple[str, str, Any]:

@@ -185,7 +185,7 @@ def refused(**overrides: Any) -> str:
         ("batch_size", 64.0, "must be a int"),
         ("batch_size", True, "must be a int"),
         ("batch_size", 0, "batch_size is 0; it must be at least 1"),
-        ("best_of_n", 0, "best_of_n is 0"),
+        ("best_of_n", 0, "best_of_n is 0; it must be at least 1"),
         ("sparse", 1, "must be a bool"),
         ("discount", 1.5, "it must lie in [0, 1]"),
         ("offline_steps", -1, "must not be negative"),
@@ -211,6 +211,13 @@ def test_balanced_batches_need_rows_of_their_own() -> None:
 
 def test_a_run_of_nothing_is_refused() -> None:
     assert "leaves nothing to do" in refused(offline_steps=0, online_steps=0)
+    assert "nothing would be trained; raise online_steps" in refused(offline_steps=0, online_steps=49)
+
+
+def test_a_count_of_a_method_is_at_least_one() -> None:
+    cls = methods.load("expo")
+    with pytest.raises(SettingsError, match=r"^expo: candidates is 0; it must be at least 1$"):
+        resolve(cls, "expo", BANDIT, "toy", "quick", {"candidates": 0})
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf])

@@ -192,7 +192,7 @@ def _settings(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
             told = sorted((row, value) for row, value in by_row.items() if value != "unset")
             usual, count = Counter(value for _, value in told).most_common(1)[0]
             if count > MANY:
-                told = [*((row, value) for row, value in told if value != usual), ("the others", usual)]
+                told = [*((row, value) for row, value in told if value != usual), ("the others that have it", usual)]
             differing.append(f"{short}: " + ", ".join(f"{row} {value}" for row, value in told))
         elif frame[name].n_unique() > 1:
             differing.append(f"{short}: {values.pop()}, by task")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmark.estimate import estimate, pack_seconds, seconds_spent
-from benchmark.plan import Request, make
+from benchmark.plan import make
 from benchmark.records import folder_of
+from benchmark.request import Request
 
 
 def write(folder: Path, lines: list[dict[str, int]]) -> None:
@@ -31,7 +32,7 @@ def test_done_seeds_tell_what_the_others_will_take(tmp_path: Path) -> None:
     (pack,) = plan.packs
     declared = estimate(tmp_path, plan.packs, {pack.name: 2})
     assert (declared.measured, declared.device_seconds) == (0, pytest.approx(pack_seconds(pack)))
-    assert declared.updates == 2 * (1500 + 200 - 50 + 1)
+    assert declared.updates == 2 * (800 + 120 - 50 + 1)
     folder = folder_of(tmp_path, pack.first.key)
     write(folder, [{"attempt": 1, "start": 0}, {"attempt": 1, "end": 60_000}])
     (folder / "done.json").write_text("{}")

@@ -137,7 +137,7 @@ PLANS = [
     (suite, preset)
     for suite, preset in (("ogbench", "paper"), ("ogbench", "quick"), ("ogbench", "cpu"), ("toy", "quick"))
 ]
-SIZES = {("ogbench", "paper"): 50 * 8, ("ogbench", "quick"): 3, ("ogbench", "cpu"): 2 * 3, ("toy", "quick"): 3 * 5}
+SIZES = {("ogbench", "paper"): 50 * 8, ("ogbench", "quick"): 3, ("ogbench", "cpu"): 2 * 3, ("toy", "quick"): 3 * 4}
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +244,7 @@ def test_a_method_that_cannot_be_imported_is_listed_with_the_reason(dropped: dic
     assert dropped["all"].status == 0
     assert f"unavailable: {REASON}" in dropped["all"].out
     assert "unavailable: methods/worse.py cannot be imported: KeyError: 'NO_SUCH_VARIABLE'" in dropped["all"].out
-    assert f"{(len(methods.names()) + 1) * 3 * 5} cells" in dropped["all"].out
+    assert f"{(len(methods.names()) + 1) * 3 * 4} cells" in dropped["all"].out
     assert_told(dropped["broken"], REASON)
 
 

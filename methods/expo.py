@@ -8,7 +8,7 @@ and scale are those of FEdit, and candidates are compared by the mean over heads
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +25,6 @@ class EXPO(FEdit):
     """``candidates``: actions of the flow; with their edits, twice as many are compared, for the TD target too."""
 
     candidates: int
-
-    family: ClassVar = "steering"
 
     def act(self, views: Views, obs: Any, draw: Draw) -> jax.Array:
         each = repeated(views.problem, obs, self.candidates)

@@ -125,8 +125,13 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
 
 
 @pytest.mark.parametrize("preset", ["quick", "cpu", "paper"])
-def test_the_listing_needs_no_data(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_listing_needs_no_data(
+    preset: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run(monkeypatch, "--methods", "flow", "--preset", preset)
+    printed = capsys.readouterr().out
+    assert f"Sizes of preset {preset} on " in printed
+    assert "\nflow: Behaviour cloning" in printed
 
 
 def test_an_unknown_method_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,20 @@ def make_for_collection(domain: Domain) -> Environment:
         )
 
 
+def make_for_navigation(domain: Domain) -> Environment:
+    """A new maze that goes on after its goals are reached, for episodes of ``domain.rows``."""
+    import gymnasium
+    import ogbench  # noqa: F401 -- registers the environments
+
+    with _no_traces():
+        return gymnasium.make(
+            f"{domain.environment}-v0",
+            terminate_at_goal=False,
+            max_episode_steps=domain.rows,
+            disable_env_checker=True,
+        )
+
+
 def make_several(task: Task, count: int) -> list[Environment]:
     """``count`` environments of this task, each equal to a new one to the last bit.
 
@@ -78,10 +92,10 @@ def clone(env: Environment, *, own_model: bool) -> Environment:
     return twin
 
 
-def reset(env: Environment, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """Start the episode that ``seed`` alone determines; returns observation and info."""
+def reset(env: Environment, seed: int, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+    """Start the episode that ``seed`` (and ``options``) alone determine; returns observation and info."""
     seed_global_numpy(seed)
-    return env.reset(seed=seed)
+    return env.reset(seed=seed, options=options)
 
 
 def seed_global_numpy(seed: int) -> None:

@@ -50,17 +50,19 @@ class Recorder:
         rows: list[dict[str, Any]] = []
         truncated = False
         while not truncated:
-            action = oracle.select_action(observation, info)
-            if self._noisy:
-                action = self._disturbed(action, level, random)
+            if self._noisy and random.uniform() < self._generation.random_actions:
+                action = random.uniform(-1, 1, self._domain.action_size)  # and the oracle does not notice
+            else:
+                action = oracle.select_action(observation, info)
+                if self._noisy:
+                    action = action + random.normal(0, level * NOISE_SHAPE)
             action = np.clip(action, -1, 1)
             following, _, _, truncated, info = self._env.step(action)
             state = {name: info[f"prev_{name}"] for name in self._domain.columns}
             rows.append({"observations": observation, "actions": action, "terminals": truncated, **state})
             observation = following
-            if oracle.done:
-                observation, info = self._env.unwrapped.set_new_target(p_stack=stacking)
-                oracle = self._pursue(observation, info)
+            if oracle.done:  # the first action towards a new target still sees the old one's info, as when published
+                oracle = self._pursue(*self._env.unwrapped.set_new_target(p_stack=stacking))
         return {name: np.array([row[name] for row in rows], dtype=_dtype(name)) for name in rows[0]}
 
     def _pursue(self, observation: np.ndarray, info: dict[str, Any]) -> Any:
@@ -68,11 +70,6 @@ class Recorder:
         oracle = self._oracles[info["privileged/target_task"]]
         oracle.reset(observation, info)
         return oracle
-
-    def _disturbed(self, action: np.ndarray, level: float, random: np.random.Generator) -> np.ndarray:
-        if random.uniform() < self._generation.random_actions:
-            return random.uniform(-1, 1, len(action))
-        return action + random.normal(0, level * NOISE_SHAPE)
 
     def _oracle(self, target: str) -> Any:
         """The package's oracle for one kind of sub-goal, with the settings of its collection scripts."""

@@ -9,7 +9,7 @@ import pytest
 
 from envs import load_suite, suites
 from envs._suite import SuiteError
-from envs.ogbench import identity, load, pool, tasks, versions
+from envs.ogbench import identity, load, pool, provenance, tasks, versions
 from envs.ogbench._tasks import domain_of_data, domains
 
 # domain: d, A, H, discount, pessimism, sparse, horizon, official data
@@ -26,6 +26,7 @@ TABLE = {
     "puzzle-4x4-play-sparse": (83, 5, 5, 0.99, 0.5, True, 500, "puzzle-4x4-play-100m-v0"),
 }
 SCENE = "scene-play-singletask-task3-v0"
+QUADRUPLE = "cube-quadruple-play-singletask-task2-v0"
 MAZE = "humanoidmaze-large-navigate-singletask-task5-v0"
 SHARDED = "cube-quadruple-play-singletask-task1-v0"
 
@@ -79,7 +80,7 @@ def test_identities():
         "source": "generated",
         "name": "scene-noisy-v0",
         "procedure": "noisy",
-        "version": 1,
+        "version": 2,
         "seed": 3,
         "episodes": 60,
     }
@@ -98,7 +99,12 @@ def test_an_identity_leads_back_to_its_domain():
 @pytest.mark.parametrize(
     ("name", "source", "size", "sentence"),
     [
-        (MAZE, "generated", {}, r"cannot be generated: give .* --data official --data-dir DIR\.$"),
+        (
+            MAZE,
+            "generated",
+            {},
+            r"cannot be generated: fetch .*download humanoidmaze-large, or .* --data official --data-dir DIR\.$",
+        ),
         (SCENE, "generated", {"procedure": "navigate"}, "by 'navigate': choose play or noisy"),
         (SCENE, "generated", {"episode": 5}, "unknown setting 'episode' .* did you mean episodes"),
         (SCENE, "generated", {"episodes": 0}, "episodes .* is 0: give an integer that is at least 1"),
@@ -119,3 +125,19 @@ def test_data_of_another_task_are_refused(tmp_path):
 def test_an_empty_pool_is_refused():
     with pytest.raises(SuiteError, match="at least one slot"):
         pool(tasks()[MAZE], 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("task", "source", "size", "wanted"),
+    [
+        (SCENE, "official", {}, "official"),
+        (SCENE, "generated", {}, "generated:play/v1/seed0"),
+        (SCENE, "generated", {"procedure": "noisy", "episodes": 66, "seed": 3}, "generated:noisy/v2/seed3/66 episodes"),
+        (QUADRUPLE, "official", {}, "official"),
+        (QUADRUPLE, "official", {"shards": 10}, "official/10 shards"),
+        (QUADRUPLE, "generated", {"shards": 10, "episodes": 10_000}, "generated:play/v1/seed0/10 shards"),
+        (QUADRUPLE, "generated", {"shards": 2, "episodes": 4}, "generated:play/v1/seed0/2 shards/4 episodes"),
+    ],
+)
+def test_provenance_tells_apart_what_may_not_share_a_table(task: str, source: str, size: dict, wanted: str):
+    assert provenance(identity(tasks()[task], source, size)) == wanted

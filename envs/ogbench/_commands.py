@@ -1,0 +1,117 @@
+"""What the commands of this package share: words for domains and counts, progress with rate and time left, one-sentence
+errors.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from envs._command_line import Arguments, CommandLineError, parsed
+from envs._suite import SuiteError
+from envs.ogbench._tasks import Domain, domains
+
+HOME = Path("~/.ogbench/data")
+LINE_SECONDS = 30.0
+"""Between two lines of progress where there is no terminal."""
+RATE_SECONDS = 60.0
+"""What a rate is of."""
+UNITS = {"k": 1_000, "M": 1_000_000}
+
+
+def domain_named(word: str) -> Domain:
+    """The domain of ``cube-double`` or ``cube-double-play``; raises SuiteError with the nearest name."""
+    known = {name: domain for domain in domains().values() for name in (domain.environment, domain.name)}
+    if word not in known:
+        near = difflib.get_close_matches(word, known, 1)
+        hint = (
+            f"did you mean {near[0]}?"
+            if near
+            else f"it is one of {', '.join(d.environment for d in domains().values())}."
+        )
+        raise SuiteError(f"there is no domain {word!r}: {hint}")
+    return known[word]
+
+
+def count_of(text: str) -> int:
+    """'2000', '100k' or '1M' as a number of rows."""
+    digits, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
+    if not digits.isdecimal() or int(digits) == 0:
+        raise SuiteError(f"{text!r} is no number of transitions: write 2000, 100k or 1M.")
+    return int(digits) * unit
+
+
+def clock(seconds: float) -> str:
+    """'1:02:03'."""
+    minutes, second = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
+
+
+def usually(words: str) -> Any:
+    """What the help says of an option that is left out."""
+    return tyro.conf.arg(help_behavior_hint=f"(by default {words})")
+
+
+class Meter:
+    """Prints how far a piece of work is, how fast it went of late and what is left; ``size`` units for each step of it.
+
+    ``note`` is what else to say.
+    """
+
+    def __init__(self, unit: str, size: int = 1) -> None:
+        self.note = ""
+        self._unit, self._size = unit, size
+        self._what, self._printed = "", 0.0
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if what != self._what:
+            self._what, self._printed = what, 0.0
+            self._seen.clear()
+        self._seen.append((now, done))
+        while len(self._seen) > 2 and now - self._seen[0][0] > RATE_SECONDS:
+            self._seen.popleft()
+        terminal = sys.stdout.isatty()
+        if done < total and now - self._printed < (0.2 if terminal else LINE_SECONDS):
+            return
+        self._printed = now
+        then, before = self._seen[0]
+        told = f"{what}: {done}/{total}"
+        if done > before:
+            rate = (done - before) * self._size / max(now - then, 1e-9)
+            told += f", {rate:,.0f} {self._unit}/s, {clock((total - done) * self._size / rate)} left"
+        told += self.note
+        print(f"\r\x1b[K{told}" if terminal else told, end="\n" if done >= total or not terminal else "", flush=True)
+
+
+def told(kind: type[Arguments], command: Callable[[Arguments], None]) -> int:
+    """Run a command with the words it was called with; its exit code: 0, 2 after an error that the user can mend, 130
+    after Ctrl-C.
+    """
+    specification = sys.modules["__main__"].__spec__
+    try:
+        command(parsed(kind, f"python -m {specification.name if specification else '...'}", sys.argv[1:]))
+    except (SuiteError, CommandLineError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # its reader has left, like head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        reason = error.strerror or error
+        print(f"error: {reason}{where}: make room or allow it, or name another folder; then run again", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on where it was", file=sys.stderr)
+        return 130
+    return 0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from envs._suite import Identity, Progress, SuiteError
-from envs.ogbench._files import check_count, checked, official_files, record_of, rows_of, shard_names
+from envs.ogbench._files import check_size, checked, official_files, official_names, official_place, record_of
 from envs.ogbench._locks import locked
 from envs.ogbench._tasks import Domain
 
@@ -23,26 +23,18 @@ TIMEOUT = 60.0
 BLOCK = 1 << 20
 
 
-def download(domain: Domain, identity: Identity, folder: Path, mirror: str | None, progress: Progress) -> None:
+def download(domain: Domain, identity: Identity, folder: Path, address: str, progress: Progress) -> None:
     """Make sure that the official files are there and whole; files found are checked, missing ones fetched."""
-    name, shards = identity["name"], identity.get("shards")
-    kept = Path.home() / ".ogbench" / "data"
-    if shards:
-        home = folder / name if (folder / name).exists() or not (kept / name).exists() else kept / name
-        names, address = shard_names(domain, shards), f"{name}/"
-    else:
-        home = kept if (kept / f"{name}.npz").exists() and not (folder / f"{name}.npz").exists() else folder
-        names, address = [f"{name}.npz"], ""
-    for number, file in enumerate(names):
-        if not (home / file).exists():
-            url = f"{(mirror or _official_address()).rstrip('/')}/{address}{file}"
-            check = (lambda path: rows_of(path, domain)) if shards else (lambda path: check_count(path, domain))
-            fetch(url, home / file, check, progress)
-        progress(f"checking {name}", number, len(names))
-        checked(home / file)
-    progress(f"checking {name}", len(names), len(names))
-    if len({rows_of(file, domain) for file in official_files(domain, identity, folder)}) > 1:
-        raise SuiteError(f"the shards in {home} hold unequal numbers of rows: delete the odd ones and prepare again.")
+    place, names = official_place(domain, identity, folder), official_names(domain, identity)
+    for number, name in enumerate(names):
+        if not (place / name).exists():
+            url = f"{(address or _official_address()).rstrip('/')}/{name}"
+            fetch(url, place / name, lambda path: check_size(path, domain), progress)
+        progress(f"checking {identity['name']}", number, len(names))
+        check_size(place / name, domain)  # before its hash is remembered, so that a wrong file is soon forgotten
+        checked(place / name)
+    progress(f"checking {identity['name']}", len(names), len(names))
+    official_files(domain, identity, folder)
 
 
 def _official_address() -> str:
@@ -99,7 +91,7 @@ def _transfer(url: str, part: Path, progress: Callable[[int, int], None]) -> Non
         resumed = response.status == http.client.PARTIAL_CONTENT
         length = int(response.headers.get("Content-Length", -1))
         done = have if resumed else 0
-        total = done + length
+        total = done + length if length >= 0 else 0
         with part.open("ab" if resumed else "wb") as stream:
             done = _copy(response, stream, done, total, progress)
     if length >= 0 and done < total:
@@ -116,7 +108,8 @@ def _copy(
     while block := source.read(BLOCK):
         stream.write(block)
         done += len(block)
-        progress(done, total)
+        if total > 0:  # a server need not say how long a file is
+            progress(done, total)
     stream.flush()
     os.fsync(stream.fileno())
     return done

@@ -10,6 +10,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -29,45 +30,55 @@ DAMAGE = (
 )
 """What reading a damaged .npz file may raise, depending on the byte that is wrong."""
 
+KEPT = Path("~/.ogbench/data")
+"""Where OGBench itself keeps its files."""
 AGAIN = "delete it and fetch or generate it again"
 
 
 def official_files(domain: Domain, identity: Identity, folder: Path) -> list[Path]:
     """The official dataset's training files, in order, from ``folder`` or else OGBench's own ``~/.ogbench/data``."""
-    name, shards = identity["name"], identity.get("shards")
-    wanted = name if shards else f"{name}.npz"
-    places = [folder / wanted, Path.home() / ".ogbench" / "data" / wanted]
-    found = next((place for place in places if place.exists()), None)
-    if found is None:
+    wanted = official_names(domain, identity)
+    place = official_place(domain, identity, folder)
+    files = [place / name for name in wanted]
+    missing = [file for file in files if not file.exists()]
+    if len(missing) == len(wanted):
         raise SuiteError(
-            f"{wanted} is neither in {folder} nor in {places[1].parent}: prepare the data first, or name the folder "
-            "that holds it with --data-dir DIR."
+            f"{identity['name']} is neither in {folder} nor in {KEPT.expanduser()}: fetch it with python -m "
+            f"envs.ogbench.download {domain.environment}, or name the folder that holds it with --data-dir DIR."
         )
-    if shards:
-        return _shards(domain, found, shards)
-    check_count(found, domain)
-    return [found]
-
-
-def shard_names(domain: Domain, shards: int) -> list[str]:
-    """Names of the training files of a dataset in shards, in the order of their rotation."""
-    return [f"{domain.environment}-{domain.data}-v0-{number:03d}.npz" for number in range(shards)]
-
-
-def _shards(domain: Domain, folder: Path, shards: int) -> list[Path]:
-    pattern = re.compile(rf"{re.escape(domain.environment)}-{re.escape(domain.data)}-v0-\d{{3}}(-val)?\.npz")
-    present = {file.name for file in folder.glob("*.npz")}
-    stray = sorted(name for name in present if not pattern.fullmatch(name))
-    if stray:
-        raise SuiteError(f"{folder / stray[0]} is no shard of this dataset: move it elsewhere.")
-    names = shard_names(domain, shards)
-    missing = [name for name in names if name not in present]
     if missing:
         raise SuiteError(
-            f"{folder} holds {shards - len(missing)} of {shards} shards ({missing[0]} is missing): prepare the data "
-            "again to fetch the rest, or train on the first n of them with the data setting shards = n."
+            f"{missing[0].parent} holds {len(wanted) - len(missing)} of {len(wanted)} shards ({missing[0].name} is "
+            f"missing): fetch the rest with python -m envs.ogbench.download {domain.environment}, or train on the "
+            "first n with --set data.shards=n."
         )
-    return [folder / name for name in names]
+    if domain.shards:
+        pattern = re.compile(rf"{re.escape(domain.environment)}-{re.escape(domain.data)}-v0-\d{{3}}(-val)?\.npz")
+        stray = [file for file in files[0].parent.glob("*.npz") if not pattern.fullmatch(file.name)]
+        if stray:
+            raise SuiteError(f"{min(stray)} is no shard of this dataset: move it elsewhere.")
+    for file in files:
+        check_size(file, domain)
+    if len({rows_of(file, domain) for file in files}) > 1:
+        raise SuiteError(f"the shards in {files[0].parent} hold unequal numbers of rows: delete the odd ones.")
+    return files
+
+
+def official_place(domain: Domain, identity: Identity, folder: Path) -> Path:
+    """Of ``folder`` and OGBench's own, the one that holds most of the dataset's files; ``folder`` if both are equal."""
+
+    def held(place: Path) -> int:
+        return sum((place / name).exists() for name in official_names(domain, identity))
+
+    return max((folder, KEPT.expanduser()), key=held)
+
+
+def official_names(domain: Domain, identity: Identity) -> list[str]:
+    """The official dataset's training files, relative to the folder of all data, in the order of their rotation."""
+    if not domain.shards:
+        return [f"{identity['name']}.npz"]
+    stem = f"{identity['name']}/{domain.environment}-{domain.data}-v0"
+    return [f"{stem}-{number:03d}.npz" for number in range(identity["shards"])]
 
 
 def checked(file: Path, record: Path | None = None) -> str:
@@ -78,7 +89,7 @@ def checked(file: Path, record: Path | None = None) -> str:
     """
     record = record or record_of(file)
     status = file.stat()
-    known = json.loads(record.read_text()) if record.exists() else None
+    known = _remembered(record) or _remembered(file.with_name(record.name))
     if known and (known["size"], known["mtime_ns"]) == (status.st_size, status.st_mtime_ns):
         return known["sha256"]
     try:
@@ -93,19 +104,31 @@ def checked(file: Path, record: Path | None = None) -> str:
     if known and known["sha256"] != sha256:
         raise SuiteError(
             f"{file} is not the file it was (sha256 {known['sha256'][:12]}, now {sha256[:12]}): restore it, or delete "
-            f"{record} if the change is meant."
+            f"it together with {record.name} and fetch or generate it again."
         )
     remember(record, {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": sha256})
     return sha256
 
 
 def record_of(file: Path) -> Path:
-    """Where the check of a file is remembered: next to it, or in ``~/.ogbench/checks`` if its folder is read-only."""
-    beside = file.with_name(f"{file.name}.check.json")
-    if beside.exists() or os.access(file.parent, os.W_OK):
-        return beside
-    place = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]
-    return Path.home() / ".ogbench" / "checks" / f"{file.name}-{place}.json"
+    """Where the check of a file is written down."""
+    return derived_home(file) / f"{file.name}.check.json"
+
+
+def _remembered(record: Path) -> dict[str, Any] | None:
+    try:
+        known = json.loads(record.read_text())
+        return known if {"size", "mtime_ns", "sha256"} <= set(known) else None
+    except (OSError, ValueError, TypeError):
+        return None  # it is only what saves a second look
+
+
+def derived_home(file: Path) -> Path:
+    """Folder for what is found out about a file: the file's own, or one in ``~/.ogbench`` if that is read-only."""
+    if os.access(file.parent, os.W_OK):
+        return file.parent
+    place = hashlib.sha256(str(file.parent.resolve()).encode()).hexdigest()[:16]
+    return Path.home() / ".ogbench" / "derived" / place
 
 
 def remember(path: Path, content: dict[str, object]) -> None:
@@ -130,10 +153,12 @@ def rows_of(file: Path, domain: Domain) -> int:
         raise SuiteError(
             f"{file} has no array {missing[0]!r}, which {domain.name} needs: use OGBench's file of that name."
         )
-    rows = headers["observations"][0][0]
+    rows = (headers["observations"][0] or (0,))[0]
+    if rows == 0:
+        raise SuiteError(f"{file} holds no rows: {AGAIN}.")
     for name, (width, kind) in expected.items():
         shape, dtype = headers[name]
-        if shape != (rows, *width) or dtype.kind != kind:
+        if shape != (rows, *width) or dtype.kind != kind or (kind == "f" and dtype.itemsize < 4):
             raise SuiteError(
                 f"{name} of {file} is {dtype} {shape} where {domain.name} has {(rows, *width)} of kind {kind!r}: "
                 "use OGBench's file of that name."
@@ -141,13 +166,11 @@ def rows_of(file: Path, domain: Domain) -> int:
     return rows
 
 
-def check_count(file: Path, domain: Domain) -> None:
-    """Raise unless the file holds as many rows as the official dataset."""
-    rows = rows_of(file, domain)
-    if rows != domain.episodes * domain.rows:
-        raise SuiteError(
-            f"{file} holds {rows} rows, not the {domain.episodes * domain.rows} of the official file: {AGAIN}."
-        )
+def check_size(file: Path, domain: Domain) -> None:
+    """Raise unless the file holds as many rows as the official dataset; a shard, whole episodes."""
+    rows, wanted = rows_of(file, domain), domain.episodes * domain.rows
+    if rows % domain.rows or (rows != wanted and not domain.shards):
+        raise SuiteError(f"{file} holds {rows} rows, not the {wanted} of the official file: {AGAIN}.")
 
 
 def read(file: Path, domain: Domain) -> dict[str, np.ndarray]:
@@ -165,11 +188,13 @@ def read(file: Path, domain: Domain) -> dict[str, np.ndarray]:
             raise SuiteError(f"{name} of {file} holds values that are not finite: {AGAIN}.")
     if np.abs(columns["actions"]).max() > 1:
         raise SuiteError(f"{file} holds actions beyond -1..1: {AGAIN}.")
-    ends = np.flatnonzero(columns["terminals"])
-    rows = len(columns["terminals"])
-    length = int(ends[0]) + 1 if len(ends) else 0
-    if length < 2 or not np.array_equal(ends, np.arange(length - 1, rows, length)) or ends[-1] != rows - 1:
-        raise SuiteError(f"{file} does not consist of episodes of equal length that end in a terminal row: {AGAIN}.")
+    if not set(np.unique(columns.get("button_states", 0))) <= {0, 1}:
+        raise SuiteError(f"{file} holds states of buttons beyond 0 and 1: {AGAIN}.")
+    ends, rows = np.flatnonzero(columns["terminals"]), len(columns["terminals"])
+    if rows % domain.rows or not np.array_equal(ends, np.arange(domain.rows - 1, rows, domain.rows)):
+        raise SuiteError(
+            f"{file} does not consist of episodes of {domain.rows} rows, each with a terminal one at its end: {AGAIN}."
+        )
     return columns
 
 

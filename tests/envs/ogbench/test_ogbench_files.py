@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,11 @@ def test_transitions_equal_those_of_the_package(tmp_path: Path, write_file: Writ
     file = write_file(tmp_path / "a.npz", puzzle_domain)
     ours, theirs = regular(read(file, puzzle_domain)), load_dataset(str(file), add_info=True)
     assert len(ours["actions"]) == 2 * (5 - 1)
+    finals = ours["observations"][8:]
+    np.testing.assert_array_equal(finals, file_columns(puzzle_domain)["observations"][[4, 9]])
+    ours["observations"] = ours["observations"][:8]
+    ours["next_observations"] = np.roll(ours["observations"], -1, axis=0)
+    ours["next_observations"][ours["terminals"] == 1] = finals
     for name, values in theirs.items():
         np.testing.assert_array_equal(ours[name], values)
         assert name == "button_states" or ours[name].dtype == np.float32
@@ -57,19 +63,19 @@ def _with(name: str, index: tuple[int, ...], value: float) -> Callable[[Domain],
         (_with("observations", (3, 1), np.nan), "observations of .* not finite"),
         (_with("qvel", (3, 1), np.inf), "qvel of .* not finite"),
         (_with("actions", (2, 4), -1.01), "actions beyond"),
-        (_with("terminals", (9,), 0), "episodes of equal length"),
-        (_with("terminals", (4,), 0), None),
-        (_with("terminals", (2,), 1), "episodes of equal length"),
-        (lambda _: {"terminals": np.zeros(10, bool)}, "episodes of equal length"),
+        (_with("terminals", (9,), 0), "episodes of 5 rows"),
+        (_with("terminals", (4,), 0), "episodes of 5 rows"),
+        (_with("terminals", (2,), 1), "episodes of 5 rows"),
+        (lambda _: {"observations": np.zeros((10, 55), np.float16)}, "observations of .* is float16"),
+        (lambda _: {"observations": np.float32(0)}, "holds no rows"),
+        (_with("button_states", (0, 3), 7), "states of buttons beyond 0 and 1"),
+        (lambda _: {"terminals": np.zeros(10, bool)}, "episodes of 5 rows"),
     ],
 )
 def test_unfit_contents_are_refused(
-    tmp_path: Path, write_file: Writer, puzzle_domain: Domain, changes: Callable, sentence: str | None
+    tmp_path: Path, write_file: Writer, puzzle_domain: Domain, changes: Callable, sentence: str
 ):
     file = write_file(tmp_path / "a.npz", puzzle_domain, **changes(puzzle_domain))
-    if sentence is None:  # one episode of ten rows is a file like any other
-        assert len(read(file, puzzle_domain)["actions"]) == 10
-        return
     with pytest.raises(SuiteError, match=sentence):
         read(file, puzzle_domain)
 
@@ -126,13 +132,13 @@ def test_a_read_only_folder_is_checked_too(
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
     checked(file)
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
-    assert len(list((home / ".ogbench" / "checks").iterdir())) == 1
+    assert len(list((home / ".ogbench" / "derived").glob("*/a.npz.check.json"))) == 1
 
 
 def test_the_users_folder_comes_before_the_packages(
     tmp_path: Path, home: Path, write_file: Writer, puzzle_domain: Domain
 ):
-    with pytest.raises(SuiteError, match=r"puzzle-3x3-play-v0.npz is neither in .* --data-dir DIR"):
+    with pytest.raises(SuiteError, match=r"puzzle-3x3-play-v0 is neither in .* --data-dir DIR"):
         official_files(puzzle_domain, OFFICIAL, tmp_path)
     kept = write_file(home / ".ogbench" / "data" / "puzzle-3x3-play-v0.npz", puzzle_domain)
     assert official_files(puzzle_domain, OFFICIAL, tmp_path) == [kept]
@@ -146,17 +152,21 @@ def test_a_file_with_other_rows_is_not_the_official_one(tmp_path: Path, write_fi
         official_files(domains()["puzzle-3x3-play-sparse"], OFFICIAL, tmp_path)
 
 
-def test_shards_are_found_in_order_and_counted(tmp_path: Path):
-    domain, folder = domains()["puzzle-4x4-play-sparse"], tmp_path / SHARDED["name"]
-    folder.mkdir()
-    names = [f"puzzle-4x4-play-v0-{number:03d}.npz" for number in (2, 0, 3)]
-    for name in [*names, "puzzle-4x4-play-v0-000-val.npz"]:
-        (folder / name).touch()
+def test_shards_are_found_in_order_and_counted(tmp_path: Path, write_file: Writer):
+    domain = dataclasses.replace(domains()["puzzle-4x4-play-sparse"], episodes=2, rows=5)
+    folder = tmp_path / SHARDED["name"]
+    for number in (2, 0, 3):
+        write_file(folder / f"puzzle-4x4-play-v0-{number:03d}.npz", domain)
+    (folder / "puzzle-4x4-play-v0-000-val.npz").touch()
     with pytest.raises(
-        SuiteError, match=r"holds 2 of 3 shards \(puzzle-4x4-play-v0-001.npz is missing\): .* shards = n"
+        SuiteError, match=r"holds 2 of 3 shards \(puzzle-4x4-play-v0-001.npz is missing\): .* data.shards=n"
     ):
         official_files(domain, SHARDED, tmp_path)
-    (folder / "puzzle-4x4-play-v0-001.npz").touch()
+    second = folder / "puzzle-4x4-play-v0-001.npz"
+    write_file(second, dataclasses.replace(domain, episodes=3))
+    with pytest.raises(SuiteError, match="unequal numbers of rows"):
+        official_files(domain, SHARDED, tmp_path)
+    write_file(second, domain)
     found = official_files(domain, SHARDED, tmp_path)
     assert [file.name[-7:-4] for file in found] == ["000", "001", "002"]
     (folder / "puzzle-4x4-play-v0-copy.npz").touch()

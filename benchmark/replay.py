@@ -47,17 +47,18 @@ class Transition(NamedTuple):
 
 
 def offline_table(rows: Rows) -> Table:
-    """A full table. Raises SuiteError where a row's next observation is not the following row of its trajectory."""
+    """A full table. Raises SuiteError where the rows do not end in a trajectory's end, or not each end is there."""
     count = len(rows.rewards)
     ends = rows.terminals > 0
-    ends[-1] = True
-    inside = np.flatnonzero(~ends)
-    if not np.array_equal(rows.next_observations[inside], rows.observations[inside + 1]):
-        raise SuiteError("the dataset's next observations are not its following rows; fetch or generate it again")
+    if not ends[-1] or len(rows.observations) != count + ends.sum():
+        raise SuiteError(
+            f"a dataset of {count} transitions and {ends.sum()} ends of trajectories has {len(rows.observations)} "
+            "observations where it should have one for each, the last row being an end; fetch or generate it again."
+        )
     next_row = np.arange(1, count + 1, dtype=np.int32)
     next_row[ends] = count + np.arange(ends.sum(), dtype=np.int32)
     return Table(
-        jnp.asarray(np.concatenate([rows.observations, rows.next_observations[ends]]), jnp.float32),
+        jnp.asarray(rows.observations, jnp.float32),
         jnp.asarray(next_row),
         *(jnp.asarray(each, jnp.float32) for each in (rows.actions, rows.rewards, rows.masks, rows.terminals)),
         size=jnp.asarray(count, jnp.int32),

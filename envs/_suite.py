@@ -6,6 +6,7 @@ not import a simulator, so that a plan can be made without one.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,10 +48,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Rows:
-    """Transitions in recorded order, float32: row i's trajectory ends where ``terminals`` is 1.
+    """N transitions of E trajectories in recorded order, float32: row i's trajectory ends where ``terminals`` is 1.
 
-    ``observations``, ``next_observations`` (N, d); ``actions`` (N, A) in [-1, 1]; ``rewards``, ``masks`` (0 = do not
-    bootstrap: the task is solved), ``terminals`` (N,).
+    ``observations`` (N + E, d): those of the N transitions, each also the next one of the row before it, and behind
+    them what each trajectory ends in; ``actions`` (N, A) in [-1, 1]; ``rewards``, ``masks`` (0 = do not bootstrap: the
+    task is solved), ``terminals`` (N,).
     """
 
     observations: np.ndarray
@@ -58,7 +60,22 @@ class Rows:
     rewards: np.ndarray
     masks: np.ndarray
     terminals: np.ndarray
-    next_observations: np.ndarray
+
+
+def check_keys(size: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """Raise SuiteError for a setting of data that there is not."""
+    for key in size:
+        if key not in known:
+            near = (difflib.get_close_matches(key, known, 1) or [" or ".join(known)])[0]
+            raise SuiteError(f"unknown setting {key!r} of data: did you mean {near}?")
+
+
+def count_in(size: Mapping[str, Any], key: str, default: int, least: int) -> int:
+    """A setting of data that is an integer of at least ``least``; raises SuiteError if it is not."""
+    value = size.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise SuiteError(f"{key} of the data is {value!r}: give an integer that is at least {least}.")
+    return value
 
 
 class Dataset(Protocol):
@@ -112,8 +129,23 @@ class Suite(Protocol):
         """What data this task would train on; needs none of them. ``size`` is the preset's ``[<suite>.data]`` table."""
         ...
 
-    def prepare(self, identity: Identity, folder: Path, mirror: str | None, jobs: int, progress: Progress) -> None:
-        """Find, download or generate these data under ``folder``; resumes what an earlier call began."""
+    def provenance(self, identity: Identity) -> str:
+        """Where these data come from, short: results on data of another provenance never stand in the same table."""
+        ...
+
+    def choose(self, task: Task, folder: Path) -> str:
+        """The source of data for a user who leaves it open: official if these are in ``folder``, else generated."""
+        ...
+
+    def transitions(self, identity: Identity) -> int:
+        """How many of these data's transitions are on a device at a time: all, or one shard's."""
+        ...
+
+    def prepare(self, identity: Identity, folder: Path, address: str | None, jobs: int, progress: Progress) -> None:
+        """Find, download or generate these data under ``folder``; resumes what an earlier call began.
+
+        Nothing is downloaded without an ``address``, which is empty for the suite's own.
+        """
         ...
 
     def load(self, task: Task, identity: Identity, folder: Path) -> Dataset:

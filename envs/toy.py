@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from envs._suite import Identity, Pool, Progress, Rows, Steps, SuiteError, Task
+from envs._suite import Identity, Pool, Progress, Rows, Steps, SuiteError, Task, check_keys, count_in
 
 VERSION = 1
 TRAJECTORY = 16
@@ -108,13 +108,24 @@ def tasks() -> Mapping[str, Task]:
 def identity(task: Task, source: str, size: Mapping[str, Any]) -> Identity:
     if source != "generated":
         raise SuiteError("the toy suite has no official data; leave --data out, or say --data generated")
-    seed, episodes = size.get("seed", 0), size.get("episodes", 500)
-    return {"source": "generated", "name": task.domain, "procedure": "sides", "version": VERSION, "seed": seed} | {
-        "episodes": episodes
-    }
+    check_keys(size, ("seed", "episodes"))
+    numbers = {"seed": count_in(size, "seed", 0, 0), "episodes": count_in(size, "episodes", 500, 1)}
+    return {"source": "generated", "name": task.domain, "procedure": "sides", "version": VERSION, **numbers}
 
 
-def prepare(identity: Identity, folder: Path, mirror: str | None, jobs: int, progress: Progress) -> None:
+def provenance(identity: Identity) -> str:
+    return "generated:{procedure}/v{version}/seed{seed}/{episodes} trajectories".format(**identity)
+
+
+def choose(task: Task, folder: Path) -> str:
+    return "generated"
+
+
+def transitions(identity: Identity) -> int:
+    return identity["episodes"] * TRAJECTORY
+
+
+def prepare(identity: Identity, folder: Path, address: str | None, jobs: int, progress: Progress) -> None:
     """Nothing to prepare: the data are made in memory, in milliseconds."""
 
 
@@ -134,6 +145,7 @@ def load(task: Task, identity: Identity, folder: Path) -> ToyData:
     """Trajectories of TRAJECTORY rows by the behaviour; a decided world starts over inside its trajectory."""
     world, rng = WORLDS[task.domain], np.random.default_rng(identity["seed"])
     columns: dict[str, list[Any]] = {name: [] for name in Rows.__dataclass_fields__}
+    finals = []
     for _ in range(identity["episodes"]):
         state, aim = start(rng), 0.0
         for step in range(TRAJECTORY):
@@ -142,10 +154,12 @@ def load(task: Task, identity: Identity, folder: Path) -> ToyData:
             action = np.clip([aim, 0.0] + NOISE * rng.standard_normal(2), -1.0, 1.0).astype(np.float32)
             outcome = world.advance(state, action)
             following = start(rng) if outcome.over else outcome.state
-            row = (state, action, outcome.reward, 1.0 - outcome.over, float(step == TRAJECTORY - 1), following)
+            row = (state, action, outcome.reward, 1.0 - outcome.over, float(step == TRAJECTORY - 1))
             for name, value in zip(columns, row, strict=True):
                 columns[name].append(value)
             state = following
+        finals.append(state)
+    columns["observations"] += finals
     rows = Rows(**{name: np.asarray(values, np.float32) for name, values in columns.items()})
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(each).tobytes() for each in vars(rows).values()))
     return ToyData(rows, digest.hexdigest())

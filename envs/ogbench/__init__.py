@@ -11,19 +11,53 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from envs._suite import Dataset, Identity, Pool, Progress, SuiteError, Task
-from envs.ogbench import _download, _files, _generate, _pool, _relabel
-from envs.ogbench._tasks import domain_of_data, domains, identity, tasks
+from envs.ogbench import _dataset, _download, _files, _generate, _pool
+from envs.ogbench._tasks import Domain, domain_of_data, domains, identity, tasks
 
-__all__ = ["identity", "load", "pool", "prepare", "tasks", "versions"]
+__all__ = ["choose", "identity", "load", "pool", "prepare", "provenance", "tasks", "transitions", "versions"]
 
 
-def prepare(identity: Identity, folder: Path, mirror: str | None, jobs: int, progress: Progress) -> None:
-    """Find, download or generate these data under ``folder``, and check every byte of them once."""
+def provenance(identity: Identity) -> str:
+    """Source, how and from what seed data were generated, and how many unless it is the official number."""
+    domain = domain_of_data(identity)
+    if identity["source"] == "official":
+        few = identity.get("shards", 0) != domain.shards
+        return f"official/{identity['shards']} shards" if few else "official"
+    words = "generated:{procedure}/v{version}/seed{seed}".format(**identity)
+    words += f"/{identity['shards']} shards" if "shards" in identity else ""
+    usual = domain.episodes * identity.get("shards", 1)
+    return words if identity["episodes"] == usual else f"{words}/{identity['episodes']} episodes"
+
+
+def choose(task: Task, folder: Path) -> str:
+    """Official files that are there, or that cannot be generated; else generated data."""
+    domain = domains()[task.domain]
+    wanted = identity(task, "official", {})
+    place = _files.official_place(domain, wanted, folder)
+    there = all((place / name).exists() for name in _files.official_names(domain, wanted))
+    return "official" if there or domain.generation is None else "generated"
+
+
+def transitions(identity: Identity) -> int:
+    """How many of these data's transitions are on a device at a time: all, or one shard's."""
+    domain = domain_of_data(identity)
+    episodes = identity["episodes"] // identity.get("shards", 1) if "episodes" in identity else domain.episodes
+    return episodes * (domain.rows - 1)
+
+
+def prepare(identity: Identity, folder: Path, address: str | None, jobs: int, progress: Progress) -> None:
+    """Find or generate these data under ``folder``, or download them where an address is given (empty: the package's);
+    check every byte and every value of them once."""
     domain = domain_of_data(identity)
     if identity["source"] == "generated":
         _generate.generate(domain, identity, folder, jobs, progress)
-    else:
-        _download.download(domain, identity, folder, mirror, progress)
+    elif address is not None:
+        _download.download(domain, identity, folder, address, progress)
+    files = _files_of(domain, identity, folder)
+    for number, file in enumerate(files):
+        progress(f"unpacking {identity['name']}", number, len(files))
+        _dataset.unpacked(domain, file)
+    progress(f"unpacking {identity['name']}", len(files), len(files))
 
 
 def load(task: Task, identity: Identity, folder: Path) -> Dataset:
@@ -31,9 +65,13 @@ def load(task: Task, identity: Identity, folder: Path) -> Dataset:
     domain = domains()[task.domain]
     if domain_of_data(identity) != domain:
         raise SuiteError(f"{identity['name']} holds no data of {task.name}: take the identity of that task.")
+    return _dataset.LabelledFiles(task, domain, _files_of(domain, identity, folder), "shards" in identity)
+
+
+def _files_of(domain: Domain, identity: Identity, folder: Path) -> list[Path]:
     if identity["source"] == "generated":
-        return _relabel.LabelledFiles(task, domain, _generate.generated_file(domain, identity, folder))
-    return _relabel.LabelledFiles(task, domain, _files.official_files(domain, identity, folder))
+        return _generate.generated_files(domain, identity, folder)
+    return _files.official_files(domain, identity, folder)
 
 
 def pool(task: Task, slots: int, workers: int) -> Pool:

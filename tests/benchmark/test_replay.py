@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import NamedTuple
 
@@ -70,21 +71,19 @@ def slow(rows: list[Row], i: int, length: int, gamma: float) -> Slow:
 
 def as_rows(rows: list[Row]) -> Rows:
     column = {name: np.array([getattr(row, name) for row in rows], np.float32) for name in Row._fields}
+    states = np.concatenate([column["obs"], column["next_obs"][column["terminal"] == 1.0]])
     return Rows(
-        observations=np.stack([column["obs"], -column["obs"]], axis=1),
+        observations=np.stack([states, -states], axis=1),
         actions=column["action"][:, None],
         rewards=column["reward"],
         masks=column["mask"],
         terminals=column["terminal"],
-        next_observations=np.stack([column["next_obs"], -column["next_obs"]], axis=1),
     )
 
 
 def as_transition(row: Row) -> Transition:
-    one = as_rows([row])
-    return Transition(
-        one.observations[0], one.actions[0], one.rewards[0], one.masks[0], one.terminals[0], one.next_observations[0]
-    )
+    one, following = as_rows([row]), np.array([row.next_obs, -row.next_obs], np.float32)
+    return Transition(one.observations[0], one.actions[0], one.rewards[0], one.masks[0], one.terminals[0], following)
 
 
 def online_table(rows: list[Row]) -> Table:
@@ -129,7 +128,7 @@ def test_the_published_test_vector(start: int) -> None:
     assert float(batch.reward[start]) == pytest.approx(reward, abs=1e-6)
     assert float(batch.mask[start]) == mask
     assert float(batch.valid[start]) == inside[3]
-    np.testing.assert_array_equal(batch.next_obs[start], as_rows(rows).next_observations[source])
+    np.testing.assert_array_equal(batch.next_obs[start], as_transition(rows[source]).next_obs)
     np.testing.assert_array_equal(batch.obs[start], as_rows(rows).observations[start])
     np.testing.assert_array_equal(batch.chunk[start], as_rows(rows).actions[start : start + 4, 0])
 
@@ -166,7 +165,7 @@ def test_any_pool_equals_the_slow_loop(
     length: int,
 ) -> None:
     """Trajectories of any length from 1 on, and chunks that cross from the offline rows to the appended ones."""
-    offline = number(ends, 1.0, rewards, masks)
+    offline = number([*ends[:-1], True], 1.0, rewards, masks)
     online = number(online_ends, 50.0, online_rewards, online_masks)[:size]
     pool = offline + online
     starts = np.minimum(np.arange(STARTS), len(pool) - length)
@@ -255,20 +254,19 @@ def test_balanced_batches_are_half_offline_and_half_online() -> None:
 
 
 def test_a_pool_of_exactly_one_chunk_is_sampled_at_its_start() -> None:
-    offline = offline_table(as_rows(number([False] * 3, 1.0, [0.0] * 3, [True] * 3)))
+    offline = offline_table(as_rows(number([False, False, True], 1.0, [0.0] * 3, [True] * 3)))
     draw = jax.jit(partial(sample, batch_size=8, chunk_length=3, discount=GAMMA, balanced=False))
     batch = draw(offline, empty_table(1, (2,), 1), jax.random.PRNGKey(1))
     assert set(np.asarray(batch.obs[:, 0]).tolist()) == {1.0}
 
 
-def test_next_observations_that_are_not_the_following_rows_are_refused() -> None:
+def test_rows_without_what_their_trajectories_end_in_are_refused() -> None:
     rows = as_rows(number([False, False, True], 1.0, [0.0] * 3, [True] * 3))
-    rows.next_observations[0] += 0.25
-    with pytest.raises(SuiteError, match="next observations"):
+    with pytest.raises(SuiteError, match=r"3 transitions and 1 ends .* has 3 observations"):
+        offline_table(dataclasses.replace(rows, observations=rows.observations[:3]))
+
+
+def test_data_that_break_off_are_refused() -> None:
+    rows = as_rows(number([True, False, False], 1.0, [-1.0] * 3, [True] * 3))
+    with pytest.raises(SuiteError, match="the last row being an end"):
         offline_table(rows)
-
-
-def test_data_that_break_off_end_there() -> None:
-    """The last row has no row behind it, whether or not its terminal says so."""
-    rows = number([False, False, False], 1.0, [-1.0] * 3, [True] * 3)
-    assert read_back(offline_table(as_rows(rows))) == rows

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import re
 from dataclasses import dataclass
 from pathlib import Path
-
-import tyro
 
 import methods
 from benchmark.request import OWN
 from benchmark.settings import presets
 from envs import suites
+from envs._command_line import CommandLineError, parsed
 
 SEVERAL = ("--tasks", "--domains", "--set")
 """Options that take several values, side by side or each after the option's name."""
@@ -38,13 +34,15 @@ class Arguments:
     preset: str = ""
     """sizes and budgets; by default paper where a SLURM controller answers, quick elsewhere"""
     set: tuple[str, ...] = ()
-    """METHOD.KEY=VALUE, run.KEY=VALUE for all methods (that do not fix KEY), value.KEY=VALUE for the value rule"""
+    """METHOD.KEY=VALUE, run.KEY=VALUE for all methods (that do not fix KEY), value.KEY=VALUE for the value rule,
+    data.KEY=VALUE for the data (procedure, seed, episodes, shards)"""
     value: str = OWN
     """own (each method's), or one rule for all: td, iql"""
     backbone: str = "reference"
     """reference, paper or as_published"""
-    data: str = "auto"
-    """official, generated, or auto: what the preset says"""
+    data: str = "preset"
+    """official (downloaded where they are missing), generated, what the preset says (nothing is downloaded), or auto:
+    official files that are there, else generated"""
     data_dir: Path = Path("~/.ogbench/data")
     """where data are found, downloaded and generated"""
     mirror: str = ""
@@ -89,17 +87,9 @@ def gathered(words: list[str]) -> list[str]:
     return others + [word for name, each in values.items() for word in (name, *each)]
 
 
-def parse(arguments: list[str]) -> Arguments:
-    """The command line as typed values; a wrong one raises LaunchError in place of tyro's box."""
-    said = io.StringIO()
+def parse(words: list[str]) -> Arguments:
+    """The command line as typed values; a wrong one raises LaunchError."""
     try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                Arguments, prog="python -m benchmark.launch", description=description(), args=gathered(arguments)
-            )
-    except SystemExit as exit_:
-        if not exit_.code:
-            raise
-    words = re.sub(r"[^\x20-\x7e]+", " ", said.getvalue().replace("\n", " "))
-    words = words.partition("For full helptext")[0]
-    raise LaunchError(" ".join(words.split()).rstrip(" .") + "; see --help")
+        return parsed(Arguments, "python -m benchmark.launch", gathered(words), description())
+    except CommandLineError as error:
+        raise LaunchError(str(error)) from error

@@ -96,14 +96,14 @@ def seed_seconds(pack: Pack, updates: int) -> float:
 
 
 def pack_memory(pack: Pack) -> int:
-    """Bytes of a pack on its device: the data once (official data as a million rows, or one shard); and for each seed
-    its rows, networks, two moments and averages."""
+    """Bytes of a pack on its device: the data (or one shard of them) once; and for each seed its rows, networks, two
+    moments and averages."""
     configuration = pack.first.configuration
     settings: dict[str, Any] = configuration["settings"]
     task = load_suite(configuration["suite"]).tasks()[pack.first.task]
     inputs = task.observation[0] + task.action_size * settings["chunk_length"]
     row = FLOAT_BYTES * (task.observation[0] + task.action_size + 4)
-    offline = configuration["data"].get("episodes", 1000) * 1000 * row
+    offline = load_suite(configuration["suite"]).transitions(configuration["data"]) * row
 
     def parameters(widths: Sequence[int]) -> int:
         return sum(a * b for a, b in zip((inputs, *widths), (*widths, inputs), strict=True))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,15 @@ def load_executor(name: str) -> Any:
         raise LaunchError(f"the {name} executor is not there ({error}); use --executor local") from error
 
 
+def data_taken(plan: Plan) -> list[str]:
+    """What the plan trains on, with the number of datasets of each provenance where there are several."""
+    told = load_suite(plan.suite).provenance
+    kinds = Counter(told(identity) for identity in identities(plan.packs))
+    if kinds.total() > 3:
+        return [f"{count} {provenance}" for provenance, count in sorted(kinds.items())]
+    return [f"{identity['name']} ({told(identity)})" for identity in identities(plan.packs)]
+
+
 def summarise(plan: Plan, root: Path) -> list[str]:
     """The plan in a few lines: what there is, what is done, what the rest will cost."""
     states = {cell.key: state_of(folder_of(root, cell.key)) for cell in plan.cells}
@@ -67,6 +77,7 @@ def summarise(plan: Plan, root: Path) -> list[str]:
     lines = [
         f"{len(plan.cells)} cells in {len(plan.packs)} packs: {methods_} methods x {tasks} tasks x {seeds} seeds "
         f"(suite {plan.suite}, preset {plan.preset})",
+        f"data: {', '.join(data_taken(plan))}",
         f"done {counts['done']}, begun {counts['begun']}, failed before {counts['failed']}, to do {sum(left.values())}",
         f"to do: {cost.updates:,} updates, about {cost.device_seconds / 3600:,.1f} device-hours "
         f"({duration(cost.device_seconds)} on one device; {basis}), up to {cost.memory / 2**30:.1f} GiB in one pack",
@@ -121,10 +132,11 @@ def execute(plan: Plan, arguments: Arguments, executor: Any, console: Console) -
     tracking.prepare(uri, experiment, root / "artifacts")
     pusher = Pusher(tracking.Tracker(uri, experiment), folders)
     failed, stopped = [], False
+    address = arguments.mirror if arguments.mirror or arguments.data == "official" else None
     if todo:
         try:
             for identity in identities(todo):
-                suite.prepare(identity, data, arguments.mirror or None, jobs, Bar(console))
+                suite.prepare(identity, data, address, jobs, Bar(console))
         except OSError as error:
             raise LaunchError(f"cannot prepare the data ({error}); mend it, or give another --data-dir") from error
         site = {"root": str(root), "data": str(data), "about": about_this_code(plan.name)}
@@ -182,7 +194,8 @@ def run(words: list[str]) -> int:
             value=arguments.value,
             backbone=arguments.backbone,
             data=arguments.data,
-        )
+        ),
+        arguments.data_dir.expanduser(),
     )
     # A wrong command leaves standard output empty, so nothing is printed before the plan stands.
     loaded = None

@@ -1,6 +1,4 @@
-"""From words to cells: suite x methods x tasks x seeds, each with a key. Pure: needs no data, no tracker, no
-scheduler.
-"""
+"""From words to cells: suite x methods x tasks x seeds, each with a key. Needs no data, no tracker, no scheduler."""
 
 from __future__ import annotations
 
@@ -9,11 +7,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import methods
 from benchmark.request import (
     OWN,
+    PRESET,
     SETTINGS,
     Request,
     check_suite,
@@ -36,6 +36,7 @@ from benchmark.settings import (
     typed,
 )
 from envs import load_suite
+from envs._suite import Task
 from methods._contract import Method, ValueRule
 from methods._values import RULES
 
@@ -156,19 +157,24 @@ def as_settings(values: Mapping[str, Any]) -> Settings:
     return Settings(**{name: typed("record", name, values[name], SETTINGS[name]) for name in SETTINGS})
 
 
-def data_size(request: Request) -> dict[str, Any]:
-    """The preset's [data] table with the source that was asked for."""
-    if request.data not in ("official", "generated", "auto"):
-        known = ["official", "generated", "auto"]
+def data_size(request: Request, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The preset's [data] table with what was asked for."""
+    known = ["official", "generated", "auto", PRESET]
+    if request.data not in known:
         raise SettingsError(
             f"unknown data {request.data!r}; it is one of {', '.join(known)}{nearest(request.data, known)}"
         )
-    table = dict(preset_table(request.suite, request.preset)["data"])
-    return table if request.data == "auto" else table | {"source": request.data}
+    if "source" in overrides:
+        raise SettingsError("--set data.source is said with --data: official, generated or auto")
+    table = dict(preset_table(request.suite, request.preset)["data"]) | dict(overrides)
+    return table if request.data == PRESET else table | {"source": request.data}
 
 
-def make(request: Request) -> Plan:
-    """The plan of a request. Raises SettingsError (or the suite's SuiteError) with one sentence."""
+def make(request: Request, folder: Path | None = None) -> Plan:
+    """The plan of a request. Raises SettingsError (or the suite's SuiteError) with one sentence.
+
+    ``folder`` is where data are looked for if the request leaves the choice of them to what is there (``auto``).
+    """
     check_suite(request.suite)
     preset = preset_table(request.suite, request.preset)
     suite = load_suite(request.suite)
@@ -177,43 +183,67 @@ def make(request: Request) -> Plan:
     seeds = parse_seeds(request.seeds) if request.seeds is not None else list(range(preset["seeds"]))
     overrides = split_overrides(request.overrides, chosen)
     value_settings, value_sources = rule_settings(request.value, overrides.get("value", {}))
-    size = data_size(request)
+    size = data_size(request, overrides.get("data", {}))
     source = size.pop("source")
 
     packs = []
     for name, cls in chosen.items():
         backbone_name(request.backbone, cls)
-        fixed = method_table(name).get("run", {})  # what makes the method: it yields to its own name alone
-        shared = {key: value for key, value in overrides.get("run", {}).items() if key not in fixed}
-        mine = shared | overrides.get(name, {})
+        mine = for_all(name, overrides) | overrides.get(name, {})
         for task in tasks:
             resolved = resolve(cls, name, task, request.suite, request.preset, mine)
-            identity = suite.identity(task, source, size)
+            taken = suite.choose(task, folder or Path()) if source == "auto" else source
+            identity = suite.identity(task, taken, size)
             resolved.settings |= value_settings
-            resolved.provenance |= value_sources | sources(request, cls, identity)
-            common = {
-                "protocol": PROTOCOL,
-                "suite": request.suite,
-                "task": task.name,
-                "domain": task.domain,
-                "method": name,
-                "preset": request.preset,
-                "backbone": request.backbone,
-                "value": request.value,
-                "data": identity,
-            }
+            resolved.provenance |= value_sources | sources(request, cls, identity, overrides.get("data", {}))
+            common = _common(request, name, task) | {"data": identity}
             packs.append(_pack(cls, common, resolved, seeds))
+    check_used(overrides.get("data", {}), identities(packs))
     return Plan(request.suite, request.preset, tuple(packs))
 
 
-def sources(request: Request, cls: type[Method], identity: Mapping[str, Any]) -> dict[str, str]:
-    """Where the data's values and the value rule came from."""
-    preset = f"preset {request.preset} [{request.suite}]"
-    found = {f"data.{name}": preset for name in identity}
-    if request.data != "auto":
+def for_all(name: str, overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The overrides of every method that reach this one: what makes a method yields to its own name alone."""
+    fixed = method_table(name).get("run", {})
+    return {key: value for key, value in overrides.get("run", {}).items() if key not in fixed}
+
+
+def sources(
+    request: Request, cls: type[Method], identity: Mapping[str, Any], words: Mapping[str, Any]
+) -> dict[str, str]:
+    """Where the data's values and the value rule came from; ``words`` are those of the command line about data."""
+    preset = preset_table(request.suite, request.preset)["data"]
+    by_preset, by_suite = f"preset {request.preset} [{request.suite}]", f"suite {request.suite}"
+    found = {f"data.{name}": by_preset if name in preset else by_suite for name in identity}
+    found |= {f"data.{name}": COMMAND_LINE for name in identity if name in words}
+    if request.data != PRESET:
         found["data.source"] = COMMAND_LINE
     found["settings.value_used"] = f"{cls.__module__.replace('.', '/')}.py" if request.value == OWN else COMMAND_LINE
     return found
+
+
+def check_used(words: Mapping[str, Any], identities: Sequence[Mapping[str, Any]]) -> None:
+    """Raise where a word about data is about none of them."""
+    for name in words:
+        if not any(name in identity for identity in identities):
+            raise SettingsError(
+                f"--set data.{name} is about other data than {identities[0]['name']} ({identities[0]['source']}); "
+                "leave it out, or say --data generated"
+            )
+
+
+def _common(request: Request, method: str, task: Task) -> dict[str, Any]:
+    """What the cells of a pack say of themselves beside their settings, data and seed."""
+    return {
+        "protocol": PROTOCOL,
+        "suite": request.suite,
+        "task": task.name,
+        "domain": task.domain,
+        "method": method,
+        "preset": request.preset,
+        "backbone": request.backbone,
+        "value": request.value,
+    }
 
 
 def _pack(cls: type[Method], common: dict[str, Any], resolved: Resolved, seeds: Sequence[int]) -> Pack:

@@ -25,6 +25,10 @@ from methods._contract import Method
 
 OWN = "own"
 """The value rule asked for when every method keeps its own."""
+PRESET = "preset"
+"""The data asked for when it is the preset's."""
+OWNERS = ("run", "value", "data")
+"""What can be set beside methods."""
 SETTINGS = get_type_hints(Settings)
 """Settings of the run and their types."""
 
@@ -42,7 +46,7 @@ class Request:
     overrides: tuple[str, ...] = ()
     value: str = OWN
     backbone: str = "reference"
-    data: str = "auto"
+    data: str = PRESET
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -98,13 +102,13 @@ def select_tasks(request: Request, known: Mapping[str, Task]) -> list[Task]:
 
 
 def split_overrides(texts: Sequence[str], chosen: Mapping[str, type[Method]]) -> dict[str, dict[str, Any]]:
-    """Overrides by owner: a method, 'run' (every method that does not fix the key) or 'value' (the value rule)."""
+    """Overrides by owner: a method, 'run' (every method that does not fix the key), 'value' (the rule) or 'data'."""
     split: dict[str, dict[str, Any]] = {}
     for text in texts:
         owner, key, value = parse_override(text)
-        if owner not in ("run", "value") and owner not in chosen:
-            known = ["run", "value", *chosen]
-            raise SettingsError(f"--set {text!r}: {owner!r} is no method of this plan, nor run{nearest(owner, known)}")
+        if owner not in chosen and owner not in OWNERS:
+            near = nearest(owner, [*OWNERS, *chosen])
+            raise SettingsError(f"--set {text!r}: {owner!r} is no method of this plan, nor {', '.join(OWNERS)}{near}")
         split.setdefault(owner, {})[key] = value
     for key, value in split.get("run", {}).items():
         if all(key in method_table(name).get("run", {}) for name in chosen):

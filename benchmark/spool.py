@@ -6,12 +6,14 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from envs import load_suite
 
 TAG_LENGTH = 8000  # MLflow's limit
 CONFIG_TAGS = ("suite", "task", "domain", "method", "seed", "preset", "backbone", "value", "protocol")
@@ -33,13 +35,14 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Pushed:
-    """What one store has of a run: ``sha256`` is of the first ``offset`` bytes of its metrics."""
+    """What one store has of a run: ``sha256`` is of the first ``offset`` bytes of its metrics, ``tags`` of its tags."""
 
     run: str
     offset: int = 0
     sha256: str = ""
     status: str = ""
     attempt: int = 0
+    tags: str = ""
     artifacts: bool = False
 
 
@@ -77,6 +80,10 @@ class Spool:
         return next((event["end"] for event in reversed(self.attempts) if "end" in event), None)
 
     @cached_property
+    def tags_sha256(self) -> str:
+        return sha256(json.dumps(self.tags, sort_keys=True).encode())
+
+    @cached_property
     def status(self) -> str:
         """In MLflow's words."""
         if (self.folder / "done.json").exists():
@@ -94,8 +101,9 @@ class Spool:
         """Whether the run has ended and all of it was sent."""
         path = self.folder / "metrics.jsonl"
         size = path.stat().st_size if path.exists() else 0
-        state = (pushed.status, pushed.attempt, pushed.offset)
-        return pushed.artifacts and self.status != "RUNNING" and state == (self.status, self.attempt, size)
+        state = (pushed.status, pushed.attempt, pushed.tags, pushed.offset)
+        now = (self.status, self.attempt, self.tags_sha256, size)
+        return pushed.artifacts and self.status != "RUNNING" and state == now
 
     def points(self, offset: int) -> list[Point]:
         """The metrics after this byte; with the final measures, at the last step, if the run is done."""
@@ -112,7 +120,6 @@ class Spool:
 
     def _tags(self) -> dict[str, str]:
         """What identifies and describes the run; those of the attempt change when it is resumed."""
-        data: Mapping[str, Any] = self.config["data"]
         seedless = {name: value for name, value in self.config.items() if name != "seed"}
         canonical = json.dumps(seedless, sort_keys=True, separators=(",", ":"))
         provenance = self.folder / "provenance.json"
@@ -124,7 +131,7 @@ class Spool:
             "bench.provenance": provenance.read_text() if provenance.exists() else "",
             "attempt": self.attempt,
             "config_hash": sha256(canonical.encode())[:16],
-            "data_source": data["source"] + (f":{data['procedure']}/v{data['version']}" if "procedure" in data else ""),
+            "data_source": load_suite(self.config["suite"]).provenance(self.config["data"]),
             "mujoco": self.started.get("versions", {}).get("mujoco", ""),
         }
         return {name: _text(value)[:TAG_LENGTH] for name, value in tags.items()}

@@ -70,8 +70,8 @@ class Tracker:
             spool = Spool(folder)
             pushed = self._open(spool)
             self._log(pushed, spool)
-            sent = {"offset": len(spool.metrics), "sha256": sha256(spool.metrics)}
-            pushed = replace(pushed, status=spool.status, attempt=spool.attempt, **sent)
+            pushed = replace(pushed, offset=len(spool.metrics), sha256=sha256(spool.metrics))
+            pushed = replace(pushed, status=spool.status, attempt=spool.attempt, tags=spool.tags_sha256)
             note(folder, self.uri, pushed)
             if spool.status != "RUNNING" and not pushed.artifacts:
                 for name in ARTIFACTS:
@@ -150,7 +150,7 @@ class Tracker:
             return Pushed(run=found[0].info.run_id)
         name = " ".join(spool.tags[part] for part in ("method", "task", "seed"))
         run = self._client.create_run(self._experiment_id, spool.begun, spool.tags, name)
-        return Pushed(run=run.info.run_id, attempt=spool.attempt)
+        return Pushed(run=run.info.run_id, attempt=spool.attempt, tags=spool.tags_sha256)
 
     def _exists(self, run: str) -> bool:
         from mlflow.exceptions import MlflowException
@@ -169,7 +169,7 @@ class Tracker:
             params = [Param(*param) for param in spool.params.items()]
             for start in range(0, len(params), PARAMS_PER_BATCH):
                 self._client.log_batch(pushed.run, params=params[start : start + PARAMS_PER_BATCH])
-        if pushed.attempt != spool.attempt:
+        if pushed.tags != spool.tags_sha256:
             self._client.log_batch(pushed.run, tags=[RunTag(*tag) for tag in spool.tags.items()])
         metrics = [Metric(*point) for point in spool.points(pushed.offset)]
         for start in range(0, len(metrics), METRICS_PER_BATCH):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
-from benchmark.estimate import estimate, pack_seconds, seconds_spent
+from benchmark.estimate import estimate, pack_memory, pack_seconds, seconds_spent
 from benchmark.plan import make
 from benchmark.records import folder_of
 from benchmark.request import Request
+from envs import load_suite
 
 
 def write(folder: Path, lines: list[dict[str, int]]) -> None:
@@ -44,3 +46,25 @@ def test_costly_methods_are_said_to_be(tmp_path: Path) -> None:
     packs = make(Request("ogbench", "paper", methods="flow,qpilots_m", tasks=("cube-double*task1*",))).packs
     seconds = {pack.first.method: pack_seconds(pack) for pack in packs}
     assert seconds["qpilots_m"] > 5 * seconds["flow"]
+
+
+@pytest.mark.parametrize(
+    ("task", "data", "words", "rows"),
+    [
+        ("cube-triple*task1*", "official", (), 3_000_000),
+        ("cube-quadruple*task1*", "official", (), 1_000_000),
+        ("cube-quadruple*task1*", "generated", ("data.shards=100", "data.episodes=100000"), 1_000_000),
+        ("antmaze-giant*task1*", "generated", (), 1_000_000),
+        ("antmaze-giant*task1*", "generated", ("data.episodes=50",), 100_000),
+    ],
+)
+def test_memory_counts_what_is_on_the_device(task: str, data: str, words: tuple[str, ...], rows: int) -> None:
+    """A million rows more or less are the difference between a plan and the same with a single episode."""
+    request = Request("ogbench", "paper", methods="flow", tasks=(task,), seeds="0", data=data, overrides=words)
+    (pack,) = make(request).packs
+    tiny = Request("ogbench", "paper", methods="flow", tasks=(task,), seeds="0", data="generated")
+    (least,) = make(dataclasses.replace(tiny, overrides=("data.episodes=1",))).packs
+    facts = load_suite("ogbench").tasks()[pack.first.task]
+    one = 2000 if "giant" in task else 1000
+    wanted = (rows - one) * 4 * (facts.observation[0] + facts.action_size + 4)
+    assert pack_memory(pack) - pack_memory(least) == wanted

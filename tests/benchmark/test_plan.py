@@ -288,8 +288,8 @@ def test_an_error_of_the_settings_names_the_method() -> None:
 @pytest.mark.parametrize(
     ("preset", "data", "source"),
     [
-        ("paper", "auto", "official"),
-        ("quick", "auto", "generated"),
+        ("paper", "preset", "official"),
+        ("quick", "preset", "generated"),
         ("quick", "official", "official"),
         ("quick", "generated", "generated"),
         ("paper", "generated", "generated"),
@@ -300,6 +300,56 @@ def test_which_data(preset: str, data: str, source: str) -> None:
     (identity,) = identities(plan.packs)
     assert identity["source"] == source
     assert plan.cells[0].configuration["data"] == identity
+
+
+def test_official_data_are_taken_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    tasks = ("antmaze-large*task1*", "humanoidmaze-large*task1*", "scene*task1*")
+    request = Request("ogbench", "paper", methods="fql", tasks=tasks, seeds="0", data="auto")
+    (tmp_path / "scene-play-v0.npz").touch()
+    found = [identity["source"] for identity in identities(make(request, tmp_path).packs)]
+    assert found == ["generated", "official", "official"]  # nobody generates humanoid mazes
+
+
+def test_data_are_sized_by_the_command_line() -> None:
+    words = ("data.procedure=noisy", "data.episodes=8")
+    plan = make(Request("ogbench", "quick", methods="fql", tasks=("puzzle-3x3*task1*",), seeds="0", overrides=words))
+    (cell,) = plan.cells
+    assert {name: cell.configuration["data"][name] for name in ("procedure", "episodes", "seed")} == {
+        "procedure": "noisy",
+        "episodes": 8,
+        "seed": 0,
+    }
+    assert [cell.provenance[f"data.{name}"] for name in ("procedure", "episodes")] == ["command line"] * 2
+    assert cell.provenance["data.seed"] == "preset quick [ogbench]"
+    assert cell.provenance["data.version"] == "suite ogbench"
+    usual = make(Request("ogbench", "quick", methods="fql", tasks=("puzzle-3x3*task1*",), seeds="0"))
+    assert usual.cells[0].key != cell.key
+
+
+def test_words_about_data_reach_those_they_are_about() -> None:
+    tasks = ("puzzle-4x4*task1*", "scene*task1*")
+    plan = make(Request("ogbench", "paper", methods="fql", tasks=tasks, seeds="0", overrides=("data.shards=10",)))
+    assert {data["name"]: data.get("shards") for data in identities(plan.packs)} == {
+        "puzzle-4x4-play-100m-v0": 10,
+        "scene-play-v0": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("word", "suite", "data", "sentence"),
+    [
+        ("data.source=official", "ogbench", "preset", "is said with --data"),
+        ("data.episodes=8", "ogbench", "official", r"is about other data than puzzle-3x3-play-v0 \(official\)"),
+        ("data.episode=8", "ogbench", "preset", "did you mean episodes"),
+        ("data.episodes=0", "toy", "preset", "episodes of the data is 0: give an integer that is at least 1"),
+        ("data.procedure=noisy", "toy", "preset", "unknown setting 'procedure' of data"),
+    ],
+)
+def test_settings_of_data_that_there_are_not(word: str, suite: str, data: str, sentence: str) -> None:
+    tasks = ("puzzle-3x3*task1*",) if suite == "ogbench" else ()
+    with pytest.raises((SettingsError, SuiteError), match=sentence):
+        make(Request(suite, "quick", methods="fql", tasks=tasks, seeds="0", overrides=(word,), data=data))
 
 
 PURE = """

@@ -140,7 +140,8 @@ def test_a_finished_run_has_everything(root: Path, tracker: Tracker) -> None:
         "protocol": "1",
         "host": "h1",
     }
-    tags |= {"data_source": "generated:play/v1", "mujoco": "3.3.7", "git_dirty": "false", "attempt": "1", "pack": ""}
+    tags |= {"data_source": "generated:play/v1/seed0/60 trajectories"}
+    tags |= {"mujoco": "3.3.7", "git_dirty": "false", "attempt": "1", "pack": ""}
     assert {name: row[f"tags.{name}"] for name in tags} == tags
     assert "tags.config_hash" in row
     assert json.loads(row["tags.bench.provenance"]) == {"settings.episodes": "preset quick [toy]"}
@@ -188,6 +189,18 @@ def test_only_what_is_new_is_sent(root: Path, tracker: Tracker, monkeypatch: pyt
     assert [len(batch["metrics"]) for batch in sent] == [1000, 1000, 500]
     assert only(root)["status"] == "RUNNING"
     assert values(root, "loss")[2519] == 2.0
+
+
+def test_a_finished_run_whose_tags_are_new_is_tagged_again(root: Path, tracker: Tracker) -> None:
+    """As after an upgrade that says more of where data come from."""
+    run = Run(root)
+    run.finish()
+    assert tracker.push_all([run.folder]) == []
+    config = json.loads((run.folder / "config.json").read_text())
+    config["data"]["episodes"] = 61
+    run.write("config.json", config)
+    assert tracker.push_all([run.folder]) == []
+    assert only(root)["tags.data_source"] == "generated:play/v1/seed0/61 trajectories"
 
 
 def test_a_half_written_line_waits(root: Path, tracker: Tracker) -> None:

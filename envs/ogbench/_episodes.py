@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from envs.ogbench._environments import make_for_collection, reset, seed_global_numpy
+from envs.ogbench._files import as_columns
 from envs.ogbench._tasks import Domain
 
 NOISE_SHAPE = np.array([1.0, 1.0, 1.0, 3.0, 10.0])
@@ -63,7 +64,7 @@ class Recorder:
             observation = following
             if oracle.done:  # the first action towards a new target still sees the old one's info, as when published
                 oracle = self._pursue(*self._env.unwrapped.set_new_target(p_stack=stacking))
-        return {name: np.array([row[name] for row in rows], dtype=_dtype(name)) for name in rows[0]}
+        return as_columns(rows)
 
     def _pursue(self, observation: np.ndarray, info: dict[str, Any]) -> Any:
         """The oracle of the current sub-goal, made ready for it."""
@@ -103,8 +104,3 @@ def _cube_inside(qpos: np.ndarray) -> bool:
     y, z = qpos[:, 15], qpos[:, 16]
     in_drawer = (z >= 0.06) & (z <= 0.08)
     return not ((y >= 0.29) | ((y <= -0.3) & ~in_drawer)).any()
-
-
-def _dtype(name: str) -> type[np.generic]:
-    """Types as in the official files."""
-    return {"terminals": np.bool_, "button_states": np.int64}.get(name, np.float32)

@@ -9,6 +9,7 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,12 @@ def read(file: Path, domain: Domain) -> dict[str, np.ndarray]:
             f"{file} does not consist of episodes of {domain.rows} rows, each with a terminal one at its end: {AGAIN}."
         )
     return columns
+
+
+def as_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Recorded rows as the columns of a file, in the types of the official ones."""
+    types = {"terminals": np.bool_, "button_states": np.int64}
+    return {name: np.array([row[name] for row in rows], dtype=types.get(name, np.float32)) for name in rows[0]}
 
 
 def _expected(domain: Domain) -> dict[str, tuple[tuple[int, ...], str]]:

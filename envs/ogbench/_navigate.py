@@ -13,6 +13,7 @@ import numpy as np
 
 from envs.ogbench._controller import published
 from envs.ogbench._environments import make_for_navigation, reset, seed_global_numpy
+from envs.ogbench._files import as_columns
 from envs.ogbench._tasks import Domain
 
 NOISE = 0.2
@@ -54,8 +55,7 @@ class MazeRecorder:
             if info["success"]:
                 cell = self._drawn(self._goals, random)
                 self._maze.set_goal(goal_xy=self._maze.add_noise(self._maze.ij_to_xy(cell)))
-        kinds = {"terminals": np.bool_}
-        return {name: np.array([row[name] for row in rows], dtype=kinds.get(name, np.float32)) for name in rows[0]}
+        return as_columns(rows)
 
     def _action(self, random: np.random.Generator) -> np.ndarray:
         state = self._maze.data
@@ -63,18 +63,25 @@ class MazeRecorder:
         return np.clip(walked + random.normal(0.0, NOISE, len(walked)), -1.0, 1.0)
 
     def _direction(self, place: np.ndarray) -> np.ndarray:
-        """Unit vector towards the next cell of the shortest path, or where it leads in the goal's own cell."""
+        """Along the shortest path, or straight to the goal in its own cell."""
         goal = np.asarray(self._maze.cur_goal_xy)
         if self._straight and self._maze.xy_to_ij(place) == self._maze.xy_to_ij(goal):
-            way = goal - place
-        else:
-            way = self._maze.get_oracle_subgoal(place, goal)[0] - place
-        length = np.linalg.norm(way)
-        return way / length if length > 0 else np.array([1.0, 0.0])
+            return _unit(goal - place)
+        return along_the_path(self._maze, place)
 
     @staticmethod
     def _drawn(cells: list[Cell], random: np.random.Generator) -> Cell:
         return cells[random.integers(len(cells))]
+
+
+def along_the_path(maze: Any, place: np.ndarray) -> np.ndarray:
+    """Unit vector from ``place`` (2,) towards the next cell of the shortest path to the maze's goal."""
+    return _unit(maze.get_oracle_subgoal(place, np.asarray(maze.cur_goal_xy))[0] - place)
+
+
+def _unit(way: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(way)
+    return way / length if length > 0 else np.array([1.0, 0.0])
 
 
 def free_cells(maze: np.ndarray) -> list[Cell]:

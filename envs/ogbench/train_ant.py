@@ -157,6 +157,7 @@ def evaluate(controller: Controller, runs: int) -> Iterator[tuple[int, int]]:
     """(task, steps; 0 where the goal was not reached) of ``runs`` walks through each task of the large maze, along the
     shortest path, with a goal at its cell's centre."""
     from envs.ogbench._environments import make, reset
+    from envs.ogbench._navigate import NOISE, along_the_path
     from envs.ogbench._tasks import domains
 
     for number, task in enumerate(domains()["antmaze-large-navigate"].tasks, start=1):
@@ -166,10 +167,9 @@ def evaluate(controller: Controller, runs: int) -> Iterator[tuple[int, int]]:
             reset(env, run)
             random, reached = np.random.default_rng(run), 0
             for step in range(1, task.horizon + 1):
-                place = maze.data.qpos[:2]
-                way = maze.get_oracle_subgoal(place, maze.cur_goal_xy)[0] - place
-                action = controller.act(maze.data.qpos, maze.data.qvel, way / max(np.linalg.norm(way), 1e-9))
-                _, _, terminated, truncated, _ = env.step(np.clip(action + random.normal(0, 0.2, ACTION), -1, 1))
+                way = along_the_path(maze, maze.data.qpos[:2])
+                action = controller.act(maze.data.qpos, maze.data.qvel, way) + random.normal(0, NOISE, ACTION)
+                _, _, terminated, truncated, _ = env.step(np.clip(action, -1, 1))
                 if terminated or truncated:
                     reached = step if terminated else 0
                     break

@@ -162,9 +162,11 @@ def test_a_damaged_episode_is_made_again(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_finished_data_on_a_disk_that_may_only_be_read(finished: Path, monkeypatch: pytest.MonkeyPatch):
-    """Root may write everywhere: the lock is what would be written."""
-    monkeypatch.setattr(_generate, "locked", None)
+    """Root may write everywhere: a lock is what would be written, and there is none to take."""
+    (finished / "generated" / f"{folder_of(IDENTITY, finished).name}.lock").unlink()
+    before = sorted((path, path.stat().st_mtime_ns) for path in finished.rglob("*"))
     generate(PUZZLE, IDENTITY, finished, 1, nothing)
+    assert sorted((path, path.stat().st_mtime_ns) for path in finished.rglob("*")) == before
 
 
 def test_another_version_is_not_generated_by_this_one(tmp_path: Path):

@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import methods
+from benchmark.portion import DEPTH
 from benchmark.request import OWN
-from benchmark.settings import presets
+from benchmark.settings import nearest, presets
 from envs import suites
 from envs._command_line import CommandLineError, parsed
 
-SEVERAL = ("--tasks", "--domains", "--set")
+SEVERAL = ("--tasks", "--domains", "--set", "--sweep")
 """Options that take several values, side by side or each after the option's name."""
+
+
+KEEP = ("all", "parameters", "nothing")
+"""What may stay of a finished run's checkpoints."""
 
 
 class LaunchError(Exception):
@@ -36,6 +41,8 @@ class Arguments:
     set: tuple[str, ...] = ()
     """METHOD.KEY=VALUE, run.KEY=VALUE for all methods (that do not fix KEY), value.KEY=VALUE for the value rule,
     data.KEY=VALUE for the data (procedure, seed, episodes, shards)"""
+    sweep: tuple[str, ...] = ()
+    """METHOD.KEY=VALUE,VALUE,..., or run.KEY=...: one run for each value (and each combination of several sweeps)"""
     value: str = OWN
     """own (each method's), or one rule for all: td, iql"""
     backbone: str = "reference"
@@ -51,10 +58,20 @@ class Arguments:
     """folder for runs, tracking database and leaderboard"""
     executor: str = ""
     """local or slurm; by default slurm for the preset paper, local for the others"""
+    profile: str = "gpu"
+    """what a cluster's jobs look like: gpu, shared, cpu, or a TOML file (slurm/profiles)"""
     jobs: int = 0
     """worker processes of the local executor; by default one for each core"""
+    limit: int = 0
+    """take so many unfinished cells at the most"""
+    budget_hours: float = 0.0
+    """take what fits into so many device-hours, by the estimate"""
+    order: str = DEPTH
+    """depth: all seeds of a method and task together; breadth: one seed of everything first"""
+    keep: str = "parameters"
+    """what stays of the checkpoints of a finished run: all, parameters or nothing"""
     dry_run: bool = False
-    """print the plan and stop; needs no data, tracker or scheduler"""
+    """print the plan (for slurm with the script that would be sent) and stop; needs no data, tracker or scheduler"""
 
 
 def description() -> str:
@@ -90,6 +107,14 @@ def gathered(words: list[str]) -> list[str]:
 def parse(words: list[str]) -> Arguments:
     """The command line as typed values; a wrong one raises LaunchError."""
     try:
-        return parsed(Arguments, "python -m benchmark.launch", gathered(words), description())
+        arguments = parsed(Arguments, "python -m benchmark.launch", gathered(words), description())
     except CommandLineError as error:
         raise LaunchError(str(error)) from error
+    for name, value in (("jobs", arguments.jobs), ("limit", arguments.limit), ("budget-hours", arguments.budget_hours)):
+        if not value >= 0:
+            raise LaunchError(f"--{name} {value} is less than nothing; leave it out for no limit")
+    if arguments.keep not in KEEP:
+        raise LaunchError(
+            f"unknown --keep {arguments.keep!r}; it is one of {', '.join(KEEP)}{nearest(arguments.keep, KEEP)}"
+        )
+    return arguments

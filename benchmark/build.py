@@ -17,12 +17,14 @@ from envs._suite import Dataset, Suite, Task
 
 @dataclass(frozen=True)
 class Site:
-    """Where packs run; nothing in here changes a number. ``about`` goes into the record of each attempt."""
+    """Where packs run; nothing in here changes a number. ``about`` goes into the record of each attempt; ``keep`` says
+    what stays of a finished run's checkpoints: all, parameters or nothing."""
 
     root: Path
     data: Path
     env_workers: int
     about: dict[str, Any]
+    keep: str = "all"
 
 
 @dataclass

@@ -1,6 +1,8 @@
 """Checkpoints: arrays by the path of their leaf, and a JSON note, in one file that is replaced atomically.
 
-Loading runs no code (no pickles) and verifies every byte: the digest of the NumPy archive stands behind it.
+Loading runs no code (no pickles) and verifies every byte: the digest of the NumPy archive stands behind it. The
+checkpoint before the last is kept: for a last one that is damaged, and because the members of a pack save one after
+another, so that a kill between two of them leaves only the one before to go on from together.
 """
 
 from __future__ import annotations
@@ -10,14 +12,14 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 NOTE = "note.json"
 ROWS = "rows/"
-FILE = "state.npz"
+FILE, PREVIOUS, FINAL = "state.npz", "previous.npz", "final.npz"
 DIGEST_BYTES = 32
 
 
@@ -25,13 +27,76 @@ class CheckpointError(Exception):
     """A checkpoint that can't be used; the text says how to go on."""
 
 
+class Found(NamedTuple):
+    """A checkpoint that can be used, and its note."""
+
+    path: Path
+    note: dict[str, Any]
+
+
 def save(folder: Path, tree: Any, rows: dict[str, np.ndarray], note: dict[str, Any]) -> None:
     """Replace the checkpoint of a run; an interrupted save leaves the old one. ``rows`` may have any length."""
     folder.mkdir(exist_ok=True)
-    arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-    arrays |= {ROWS + name: array for name, array in rows.items()}
-    arrays[NOTE] = np.frombuffer(json.dumps(note).encode(), np.uint8)
-    temporary = folder / ".state.npz"  # a run has one writer
+    arrays = _named(tree) | {ROWS + name: array for name, array in rows.items()}
+    _write(folder / FILE, arrays | {NOTE: np.frombuffer(json.dumps(note).encode(), np.uint8)}, folder / PREVIOUS)
+
+
+def keep_final(folder: Path, keep: str, tree: Any) -> None:
+    """Before a run is done: its ``tree`` of parameters alone in a small file, where that is what to keep."""
+    if keep == "parameters":
+        folder.mkdir(exist_ok=True)
+        _write(folder / FINAL, _named(tree))
+
+
+def retire(folder: Path, keep: str) -> None:
+    """After a run is done: without its checkpoints, unless 'all' is to be kept."""
+    if keep != "all":
+        for name in (FILE, PREVIOUS):
+            (folder / name).unlink(missing_ok=True)
+
+
+def usable(folder: Path) -> list[Found]:
+    """The checkpoints of a run, newest first, none before its first save. Raises CheckpointError if all are damaged."""
+    found, fault = [], None
+    for path in (folder / FILE, folder / PREVIOUS):
+        if path.exists():
+            try:
+                with _open(path) as stored:
+                    found.append(Found(path, json.loads(bytes(stored[NOTE]).decode())))
+            except CheckpointError as error:
+                fault = fault or error
+    if fault and not found:
+        raise fault
+    return found
+
+
+def load(path: Path, like: Any) -> tuple[Any, dict[str, np.ndarray]]:
+    """The saved tree, shaped as ``like`` (arrays or shapes), and the rows.
+
+    Raises CheckpointError if the tree does not fit or a byte is damaged.
+    """
+    with _open(path) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+
+    def leaf(place: Any, shape: Any) -> np.ndarray:
+        name = jax.tree_util.keystr(place)
+        if name not in arrays:
+            raise _unusable(path, f"it has no {name}")
+        if arrays[name].shape != shape.shape or arrays[name].dtype != shape.dtype:
+            raise _unusable(path, f"{name} has shape {arrays[name].shape} where {shape.shape} is wanted")
+        return arrays[name]
+
+    rows = {name.removeprefix(ROWS): array for name, array in arrays.items() if name.startswith(ROWS)}
+    return jax.tree_util.tree_map_with_path(leaf, like), rows
+
+
+def _named(tree: Any) -> dict[str, np.ndarray]:
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _write(path: Path, arrays: dict[str, np.ndarray], previous: Path | None = None) -> None:
+    """Write beside, then rename, so that at every moment either the new file or the one before is whole."""
+    temporary = path.with_name(f".{path.name}")  # a run has one writer
     try:
         with temporary.open("w+b") as file:
             np.savez(file, allow_pickle=False, **arrays)
@@ -41,52 +106,29 @@ def save(folder: Path, tree: Any, rows: dict[str, np.ndarray], note: dict[str, A
             file.write(digest)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(folder / FILE)
+        if previous and path.exists():
+            path.replace(previous)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # a name survives a power cut only once its folder is on disk
+    finally:
+        os.close(folder)
 
 
-def exists(folder: Path) -> bool:
-    return (folder / FILE).exists()
-
-
-def read_note(folder: Path) -> dict[str, Any]:
-    """The JSON note alone."""
-    with _open(folder) as stored:
-        return json.loads(bytes(stored[NOTE]).decode())
-
-
-def load(folder: Path, like: Any) -> tuple[Any, dict[str, np.ndarray]]:
-    """The saved tree, shaped as ``like`` (arrays or shapes), and the rows.
-
-    Raises CheckpointError if the tree does not fit or a byte is damaged.
-    """
-    with _open(folder) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-
-    def leaf(path: Any, shape: Any) -> np.ndarray:
-        name = jax.tree_util.keystr(path)
-        if name not in arrays:
-            raise _unusable(folder, f"it has no {name}")
-        if arrays[name].shape != shape.shape or arrays[name].dtype != shape.dtype:
-            raise _unusable(folder, f"{name} has shape {arrays[name].shape} where {shape.shape} is wanted")
-        return arrays[name]
-
-    rows = {name.removeprefix(ROWS): array for name, array in arrays.items() if name.startswith(ROWS)}
-    return jax.tree_util.tree_map_with_path(leaf, like), rows
-
-
-def _open(folder: Path) -> Any:
+def _open(path: Path) -> Any:
     """The archive, after its digest was checked; runs no code, whatever the bytes are."""
     try:
-        content = (folder / FILE).read_bytes()
+        content = path.read_bytes()
     except OSError as error:
-        raise _unusable(folder, str(error)) from error
+        raise _unusable(path, str(error)) from error
     archive, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
     if hashlib.sha256(archive).digest() != digest:
-        raise _unusable(folder, "its bytes are not those that were saved")
+        raise _unusable(path, "its bytes are not those that were saved")
     return np.load(io.BytesIO(archive), allow_pickle=False)
 
 
-def _unusable(folder: Path, why: str) -> CheckpointError:
-    return CheckpointError(f"the checkpoint in {folder} can't be used ({why}); delete it to start this run again")
+def _unusable(path: Path, why: str) -> CheckpointError:
+    return CheckpointError(f"the checkpoint {path} can't be used ({why}); delete {path.parent} to start this run again")

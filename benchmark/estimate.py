@@ -6,16 +6,15 @@ as much an update of it costs there. Where other seeds of the same pack are done
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmark.plan import Pack
-from benchmark.records import folder_of
+from benchmark.records import attempts_of, cost_of, folder_of
 from benchmark.settings import method_table, preset_table
 from envs import load_suite
 
@@ -32,49 +31,39 @@ class Estimate:
     measured: int
 
 
-def measured_rates(root: Path, packs: Sequence[Pack]) -> dict[tuple[str, str], float]:
-    """Median seconds of a finished pack's seed by (method, task), from its attempts."""
+Rates = Mapping[tuple[str, str], float]
+"""Device seconds of a seed by (method, task), measured."""
+ENOUGH = 3
+"""Finished seeds of a method and task that are looked at."""
+
+
+def measured_rates(root: Path, packs: Sequence[Pack]) -> Rates:
+    """The median of what finished seeds took, from their attempts."""
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for pack in packs:
-        for cell in pack.cells:
-            folder = folder_of(root, cell.key)
-            if (folder / "done.json").exists():
-                found[cell.method, cell.task].append(seconds_spent(folder) / len(pack.cells))
-    return {name: median(values) for name, values in found.items()}
+    for cell in (cell for pack in packs for cell in pack.cells):
+        known = found[cell.method, cell.task]
+        folder = folder_of(root, cell.key)
+        if len(known) < ENOUGH and (folder / "done.json").exists():
+            known.append(3600 * cost_of(attempts_of(folder)).device_hours)
+    return {name: median(values) for name, values in found.items() if values}
 
 
-def seconds_spent(folder: Path) -> float:
-    """Seconds of a run's attempts; what an attempt without an end did was done again by the next."""
-    starts, spent = {}, 0.0
-    for line in map(json.loads, (folder / "attempts.jsonl").read_text().splitlines()):
-        if "start" in line:
-            starts[line["attempt"]] = line["start"]
-        elif line["attempt"] in starts:
-            spent += (line["end"] - starts[line["attempt"]]) / 1000
-    return spent
+def estimate(packs: Sequence[Pack], rates: Rates) -> Estimate:
+    """The cost of these packs."""
+    updates = sum(len(pack.cells) * updates_of_a_seed(pack) for pack in packs)
+    seconds = sum(pack_seconds(pack, rates) for pack in packs)
+    memory = max(map(pack_memory, packs), default=0)
+    return Estimate(updates, seconds, memory, sum(_name(pack) in rates for pack in packs))
 
 
-def estimate(root: Path, packs: Sequence[Pack], left: dict[str, int]) -> Estimate:
-    """The cost of what is left; ``left`` maps a pack's name to its unfinished cells."""
-    measured = measured_rates(root, packs)
-    updates, seconds, memory, known = 0, 0.0, 0, 0
-    for pack in packs:
-        if not (count := left[pack.name]):
-            continue
-        steps = updates_of_a_seed(pack)
-        updates += count * steps
-        memory = max(memory, pack_memory(pack))
-        if (pack.first.method, pack.first.task) in measured:
-            known += 1
-            seconds += count * measured[pack.first.method, pack.first.task]
-        else:
-            seconds += count * seed_seconds(pack, steps)
-    return Estimate(updates, seconds, memory, known)
+def pack_seconds(pack: Pack, rates: Rates) -> float:
+    """Device seconds of a pack: as its method took on its task before, else by the declared costs."""
+    one = rates.get(_name(pack))
+    return len(pack.cells) * (seed_seconds(pack, updates_of_a_seed(pack)) if one is None else one)
 
 
-def pack_seconds(pack: Pack) -> float:
-    """Device seconds of a whole pack by the declared costs."""
-    return len(pack.cells) * seed_seconds(pack, updates_of_a_seed(pack))
+def _name(pack: Pack) -> tuple[str, str]:
+    return pack.first.method, pack.first.task
 
 
 def updates_of_a_seed(pack: Pack) -> int:

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import subprocess
 import sys
-import threading
 from collections import Counter
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 import methods
-from benchmark import estimate, tracking
+from benchmark import estimate, plan_file, tracking
 from benchmark.arguments import Arguments, LaunchError, parse
+from benchmark.executors import EXECUTORS, Order, Outcome, Queued, load_executor, queued_by_all
 from benchmark.machine import about_this_code, cores, slurm_answers
-from benchmark.plan import PROTOCOL, Plan, identities, make
+from benchmark.plan import PROTOCOL, Pack, Plan, identities, make
+from benchmark.portion import left, ordered, taken
 from benchmark.progress import Bar, Progress, duration
+from benchmark.pusher import Pusher
 from benchmark.records import folder_of, state_of
 from benchmark.request import Request, check_suite
 from benchmark.settings import SettingsError, nearest, presets
 from envs import load_suite
 from envs._suite import SuiteError
-
-EXECUTORS = {"local": "benchmark.local", "slurm": "slurm.submit"}
-"""Modules with a function ``run(packs, site, jobs, listener)``, loaded by name when they are asked for."""
-PUSH_SECONDS = 60.0
 
 
 def choose(arguments: Arguments) -> tuple[str, str, str]:
@@ -49,13 +48,6 @@ def choose(arguments: Arguments) -> tuple[str, str, str]:
     return preset, executor, line
 
 
-def load_executor(name: str) -> Any:
-    try:
-        return importlib.import_module(EXECUTORS[name])
-    except ModuleNotFoundError as error:
-        raise LaunchError(f"the {name} executor is not there ({error}); use --executor local") from error
-
-
 def data_taken(plan: Plan) -> list[str]:
     """What the plan trains on, with the number of datasets of each provenance where there are several."""
     told = load_suite(plan.suite).provenance
@@ -65,48 +57,46 @@ def data_taken(plan: Plan) -> list[str]:
     return [f"{identity['name']} ({told(identity)})" for identity in identities(plan.packs)]
 
 
-def summarise(plan: Plan, root: Path) -> list[str]:
-    """The plan in a few lines: what there is, what is done, what the rest will cost."""
+@dataclass(frozen=True)
+class Work:
+    """A plan as it stands: the state of each cell by its key, and the packs that this launch takes, in their order."""
+
+    states: dict[str, str]
+    queued: dict[str, Queued]
+    packs: list[Pack]
+    cost: estimate.Estimate
+
+
+def look(plan: Plan, arguments: Arguments) -> Work:
+    """What is done, what others have, and what is left to take."""
+    root = arguments.out.expanduser().resolve()
     states = {cell.key: state_of(folder_of(root, cell.key)) for cell in plan.cells}
-    counts = {state: list(states.values()).count(state) for state in ("done", "begun", "failed")}
-    left = {pack.name: sum(states[cell.key] != "done" for cell in pack.cells) for pack in plan.packs}
-    cost = estimate.estimate(root, plan.packs, left)
+    queued = queued_by_all(root)
+    rates = estimate.measured_rates(root, plan.packs)
+    seconds = partial(estimate.pack_seconds, rates=rates)
+    open_ = left(plan.packs, lambda cell: states[cell.key] != "done" and cell.key not in queued)
+    packs = taken(ordered(open_, arguments.order, seconds), arguments.limit, 3600 * arguments.budget_hours, seconds)
+    return Work(states, queued, packs, estimate.estimate(packs, rates))
+
+
+def summarise(plan: Plan, work: Work) -> list[str]:
+    """The plan in a few lines: what there is, what is done, what the rest will cost."""
+    counts = Counter(work.states.values())
+    count = sum(len(pack.cells) for pack in work.packs)
     names = {cell.method for cell in plan.cells}, {cell.task for cell in plan.cells}, {cell.seed for cell in plan.cells}
     methods_, tasks, seeds = map(len, names)
-    basis = f"{cost.measured} of {sum(map(bool, left.values()))} packs timed before, the rest by declared costs"
+    cost, basis = work.cost, f"{work.cost.measured} of {len(work.packs)} packs timed before, the rest by declared costs"
+    mine = [work.queued[cell.key] for cell in plan.cells if cell.key in work.queued and work.states[cell.key] != "done"]
+    waiting = f", with the scheduler {len(mine)}" if mine else ""
     lines = [
         f"{len(plan.cells)} cells in {len(plan.packs)} packs: {methods_} methods x {tasks} tasks x {seeds} seeds "
         f"(suite {plan.suite}, preset {plan.preset})",
         f"data: {', '.join(data_taken(plan))}",
-        f"done {counts['done']}, begun {counts['begun']}, failed before {counts['failed']}, to do {sum(left.values())}",
+        f"done {counts['done']}, begun {counts['begun']}, failed before {counts['failed']}{waiting}, to do {count}",
         f"to do: {cost.updates:,} updates, about {cost.device_seconds / 3600:,.1f} device-hours "
         f"({duration(cost.device_seconds)} on one device; {basis}), up to {cost.memory / 2**30:.1f} GiB in one pack",
     ]
     return lines + [f"unavailable: {reason}" for reason in methods.available()[1].values()]
-
-
-class Pusher(threading.Thread):
-    """Copies run folders into MLflow from time to time, beside the runs; never ends one."""
-
-    def __init__(self, tracker: tracking.Tracker, folders: list[Path]) -> None:
-        super().__init__(daemon=True)
-        self.tracker, self.folders = tracker, folders
-        self._over = threading.Event()
-        self.problems: list[str] = []
-
-    def run(self) -> None:
-        while not self._over.wait(PUSH_SECONDS):
-            self._push()
-
-    def _push(self) -> None:
-        self.problems = self.tracker.push_all([folder for folder in self.folders if folder.exists()])
-
-    def finish(self) -> list[str]:
-        """Send the rest; what could not be sent."""
-        self._over.set()
-        self.join()
-        self._push()
-        return self.problems
 
 
 def make_writable(root: Path) -> None:
@@ -119,42 +109,61 @@ def make_writable(root: Path) -> None:
         raise LaunchError(f"cannot write to {root} ({error.strerror}); give another folder with --out") from error
 
 
-def execute(plan: Plan, arguments: Arguments, executor: Any, console: Console) -> int:
-    """Data, runs, records into MLflow, leaderboard; the exit status."""
+def order_of(plan: Plan, packs: list[Pack], arguments: Arguments) -> Order:
     root, data = arguments.out.expanduser().resolve(), arguments.data_dir.expanduser().resolve()
-    jobs = arguments.jobs or cores()
-    suite = load_suite(plan.suite)
-    folders = [folder_of(root, cell.key) for cell in plan.cells]
-    todo = [pack for pack in plan.packs if any(state_of(folder_of(root, c.key)) != "done" for c in pack.cells)]
-    todo.sort(key=lambda pack: -estimate.pack_seconds(pack))  # or the longest would end long after the others
+    about = about_this_code(plan.name)
+    site = {"root": str(root), "data": str(data), "about": about, "keep": arguments.keep}
+    return Order(plan, packs, site, arguments.jobs or cores(), arguments.profile)
 
+
+def execute(plan: Plan, work: Work, arguments: Arguments, executor: Any, console: Console) -> int:
+    """Data, runs, records into MLflow, leaderboard; the exit status."""
+    root = arguments.out.expanduser().resolve()
+    order = order_of(plan, work.packs, arguments)
     uri, experiment = tracking.default_uri(root), f"{plan.suite}/v{PROTOCOL}"
     tracking.prepare(uri, experiment, root / "artifacts")
-    pusher = Pusher(tracking.Tracker(uri, experiment), folders)
-    failed, stopped = [], False
-    address = arguments.mirror if arguments.mirror or arguments.data == "official" else None
-    if todo:
-        try:
-            for identity in identities(todo):
-                suite.prepare(identity, data, address, jobs, Bar(console))
-        except OSError as error:
-            raise LaunchError(f"cannot prepare the data ({error}); mend it, or give another --data-dir") from error
-        site = {"root": str(root), "data": str(data), "about": about_this_code(plan.name)}
-        site["env_workers"] = max(0, cores() // jobs - 1)
+    folders = [folder_of(root, cell.key) for cell in plan.cells]
+    pusher = Pusher(tracking.Tracker(uri, experiment), lambda: folders)
+    outcome = Outcome()
+    if work.packs:
+        write_plan(root, plan)
+        prepare_data(order, arguments, console)
         pusher.start()
-        with Progress(console, len(todo)) as progress:
-            outcome = executor.run(todo, site, jobs, progress.hear)
-        failed, stopped = outcome.failed, outcome.stopped
-        problems = pusher.finish()
+        with Progress(console, len(work.packs)) as progress:
+            outcome = executor.run(order, progress.hear)
     else:
-        console.print("Nothing to do: every cell is done.")
-        problems = pusher.tracker.push_all(folders)
-    if stopped:
-        report(failed, problems)
+        others = sum(state != "done" for state in work.states.values())
+        console.print(f"Nothing to do: {'nothing is left over' if others else 'every cell is done'}.")
+    problems = pusher.finish()
+    if outcome.submitted:
+        console.print("\n".join(outcome.submitted), markup=False, highlight=False, soft_wrap=True)
+        return report(outcome, problems)
+    if outcome.stopped:
+        report(outcome, problems)
         print("Stopped. Run the same command again to go on from the last checkpoints.", file=sys.stderr)
         return 130
     status = show_leaderboard(root, uri)
-    return report(failed, problems) or status
+    return report(outcome, problems) or status
+
+
+def write_plan(root: Path, plan: Plan) -> None:
+    try:
+        plan_file.save(root, plan)
+    except OSError as error:
+        raise LaunchError(
+            f"cannot write the plan to {root} ({error.strerror}); make room, or give another --out"
+        ) from error
+
+
+def prepare_data(order: Order, arguments: Arguments, console: Console) -> None:
+    """Find, download or generate what the packs of an order train on."""
+    suite, folder = load_suite(order.plan.suite), Path(order.site["data"])
+    address = arguments.mirror if arguments.mirror or arguments.data == "official" else None
+    try:
+        for identity in identities(order.packs):
+            suite.prepare(identity, folder, address, order.jobs, Bar(console))
+    except OSError as error:
+        raise LaunchError(f"cannot prepare the data ({error}); mend it, or give another --data-dir") from error
 
 
 def show_leaderboard(root: Path, uri: str) -> int:
@@ -165,23 +174,25 @@ def show_leaderboard(root: Path, uri: str) -> int:
     return subprocess.run(command, check=False).returncode
 
 
-def report(failed: list[tuple[Any, str]], problems: list[str]) -> int:
-    """List what went wrong; 1 if anything did."""
-    if failed:
-        print(f"{len(failed)} cells failed; run the same command again to try them once more:", file=sys.stderr)
-        for cell, text in failed:
+def report(outcome: Outcome, problems: list[str]) -> int:
+    """List what went wrong, and what others do; 1 if anything did."""
+    if outcome.failed:
+        print(f"{len(outcome.failed)} cells failed; run the same command again to try them once more:", file=sys.stderr)
+        for cell, text in outcome.failed:
+            print(f"  {cell.method} on {cell.task}, seed {cell.seed}: {text}", file=sys.stderr)
+    if outcome.held:
+        print(f"{len(outcome.held)} cells were left to other processes:", file=sys.stderr)
+        for cell, text in outcome.held:
             print(f"  {cell.method} on {cell.task}, seed {cell.seed}: {text}", file=sys.stderr)
     for problem in problems:
         print(f"tracking: {problem}", file=sys.stderr)
-    return int(bool(failed or problems))
+    return int(bool(outcome.failed or problems))
 
 
 def run(words: list[str]) -> int:
     """Carry out a command line; the exit status."""
     arguments = parse(words)
-    if arguments.jobs < 0:
-        raise LaunchError(f"--jobs {arguments.jobs} is no number of workers; leave it out for one on each core")
-    preset, executor, line = choose(arguments)
+    preset, name, line = choose(arguments)
     plan = make(
         Request(
             suite=arguments.suite,
@@ -194,18 +205,20 @@ def run(words: list[str]) -> int:
             value=arguments.value,
             backbone=arguments.backbone,
             data=arguments.data,
+            sweeps=arguments.sweep,
         ),
         arguments.data_dir.expanduser(),
     )
+    work = look(plan, arguments)
     # A wrong command leaves standard output empty, so nothing is printed before the plan stands.
-    loaded = None
+    executor = load_executor(name)
     if not arguments.dry_run:
-        loaded = load_executor(executor)
         make_writable(arguments.out.expanduser())
+    preview = executor.preview(order_of(plan, work.packs, arguments)) if arguments.dry_run else []
     console = Console()
-    for text in (line, *summarise(plan, arguments.out.expanduser())):
+    for text in (line, *summarise(plan, work), *preview):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
-    return 0 if arguments.dry_run else execute(plan, arguments, loaded, console)
+    return 0 if arguments.dry_run else execute(plan, work, arguments, executor, console)
 
 
 def main() -> None:

@@ -6,31 +6,26 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark.executors import Listener, Order, Outcome, Queued
+from benchmark.lease import LeaseHeld
+from benchmark.machine import cores
 from benchmark.plan import Cell, Pack
-from benchmark.records import folder_of, state_of, write_json
+from benchmark.records import fail_for_the_dead, folder_of, state_of
 
 GRACE_SECONDS = 600.0
 """For a worker to save and leave after Ctrl-C: the longest compilation and dispatch."""
 
-Listener = Callable[[Pack, dict[str, Any]], None]
-"""Told of each pack's progress, and with {"phase": "done"} or {"phase": "failed"} of its end."""
-
-
-@dataclass
-class Outcome:
-    """What became of the packs: failed cells with one sentence each, and whether Ctrl-C ended it early."""
-
-    failed: list[tuple[Cell, str]] = field(default_factory=list)
-    stopped: bool = False
+MEMORY_WORDS = ("RESOURCE_EXHAUSTED", "MemoryError", "bad_alloc", "out of memory")
+"""What the last words of a worker that ran out of memory contain, where the system did not simply kill it."""
 
 
 class Worker:
@@ -43,7 +38,7 @@ class Worker:
         self.last_method = ""
         self.log = Path(site["root"]) / "logs" / f"worker-{os.getpid()}-{number}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("wb") as log:
+        with self.log.open("wb") as log, _without_warning():
             # A session of its own: Ctrl-C is for the launcher, which then asks its workers to save and leave.
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "benchmark.worker"],
@@ -52,7 +47,7 @@ class Worker:
                 stderr=log,
                 text=True,
                 start_new_session=True,
-                env=_environment(),
+                env=_environment(site),
             )
         self.cores = cores
         self.tell({"site": site | {"cores": cores}})
@@ -80,6 +75,10 @@ class Worker:
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
         return lines[-1][:300] if lines else "it said nothing"
 
+    def lacked_memory(self, status: int) -> bool:
+        """Whether it ended for lack of memory: a kill says no more, and that is what the system does then."""
+        return status == -signal.SIGKILL or any(word in self.last_words() for word in MEMORY_WORDS)
+
     def close(self) -> None:
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -97,6 +96,8 @@ class Local:
         self.workers: list[Worker] = []
         self.started = 0
         self.outcome = Outcome()
+        self.retried: set[str] = set()
+        self.how = "stopped"
 
     def run(self, packs: Sequence[Pack]) -> Outcome:
         """Every pack to its end; Ctrl-C lets the running ones save and leave."""
@@ -155,28 +156,46 @@ class Local:
                 self._broken(worker, pack, event["ended"])
         elif pack is not None and "progress" in event:
             self.listener(pack, event["progress"])
-        elif pack is not None and "done" in event:
+        elif pack is not None and "stopped" in event:  # somebody else told this worker to leave; it saved
+            self.outcome.stopped, worker.pack = True, None
+            self.listener(pack, {"phase": "stopped"})
+        elif pack is not None and "failed" in event:
             by_key = {cell.key: cell for cell in pack.cells}
-            self.outcome.failed += [(by_key[each["key"]], each["message"]) for each in event["done"]]
+            self.outcome.failed += [(by_key[key], text) for key, text in event["failed"]]
+            self.outcome.held += [(by_key[key], text) for key, text in event["held"]]
             worker.pack = None
-            self.listener(pack, {"phase": "failed" if event["done"] else "done"})
+            phase = "failed" if event["failed"] else "left to another process" if event["held"] else "done"
+            self.listener(pack, {"phase": phase})
 
     def _broken(self, worker: Worker, pack: Pack, status: int) -> None:
-        """A worker that ended in the middle of a pack: its cells fail, the others go on with a new worker."""
+        """A worker that ended in the middle of a pack. If memory was lacking the pack is halved and tried once more;
+        else its cells fail. The others go on with a new worker."""
+        cells, worker.pack = unfinished(self.root, pack), None
+        lacked = worker.lacked_memory(status)
+        if lacked and not self.retried & {cell.key for cell in cells}:
+            self.retried |= {cell.key for cell in cells}
+            pieces = halves(Pack(tuple(cells)))
+            self.waiting[:0] = pieces
+            self.listener(pack, {"phase": "halved", "pieces": len(pieces)})
+            return
         words = f"its worker ended with status {status} ({worker.last_words()}); see {worker.log}"
-        for cell in unfinished(self.root, pack):
-            folder = folder_of(self.root, cell.key)
-            with contextlib.suppress(OSError):  # the disk may be what broke it
-                write_json(folder / "failed.json", {"error": "WorkerEnded", "message": words, "attempt": 0})
+        error = "OutOfMemory" if lacked else "WorkerEnded"
+        if lacked:
+            words += "; it was killed twice, mostly for lack of memory: give it more, or fewer seeds in a pack"
+        for cell in cells:
+            with contextlib.suppress(
+                OSError, LeaseHeld
+            ):  # the disk may be what broke it; or another launcher was faster
+                fail_for_the_dead(self.root, cell, error, words)
             self.outcome.failed.append((cell, words))
-        worker.pack = None
+        self.outcome.broken |= not lacked
         self.listener(pack, {"phase": "failed"})
 
     def _stop(self) -> None:
         """Ask every worker to save and leave, and wait for it; a second Ctrl-C does not wait."""
         for worker in self.workers:
-            worker.tell({"stop": True})
-        deadline = time.monotonic() + GRACE_SECONDS
+            worker.tell({"stop": self.how})
+        deadline = time.monotonic() + self.site.get("grace_seconds", GRACE_SECONDS)
         try:
             for worker in self.workers:
                 worker.process.wait(max(0.0, deadline - time.monotonic()))
@@ -185,8 +204,25 @@ class Local:
                 worker.process.kill()
 
 
-def _environment() -> dict[str, str]:
-    """A worker's environment. On a CPU: one thread for each product, and half the time to compile at equal speed.
+def halves(pack: Pack) -> list[Pack]:
+    """A pack in two; of a single seed, the pack itself."""
+    middle = (len(pack.cells) + 1) // 2
+    return [Pack(cells) for cells in (pack.cells[:middle], pack.cells[middle:]) if cells]
+
+
+@contextlib.contextmanager
+def _without_warning() -> Iterator[None]:
+    """Processes started in here do not die of SIGUSR2, a scheduler's warning, before they have learned to ignore it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _environment(site: Mapping[str, Any]) -> dict[str, str]:
+    """A worker's environment. On a CPU: one thread for each product, and half the time to compile at equal speed. On a
+    GPU that several workers share: its share of the memory.
 
     A traceback ends in its error, not in JAX's words about what it left out.
     """
@@ -195,6 +231,8 @@ def _environment() -> dict[str, str]:
     if not any(Path("/dev").glob("nvidia[0-9]*")):
         flags = "--xla_backend_optimization_level=1 --xla_cpu_multi_thread_eigen=false"
         threads["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", flags)
+    if site["device_share"] < 1.0:
+        threads["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 * site['device_share']:.3f}"
     return os.environ | threads
 
 
@@ -203,6 +241,17 @@ def unfinished(root: Path, pack: Pack) -> list[Cell]:
     return [cell for cell in pack.cells if state_of(folder_of(root, cell.key)) != "done"]
 
 
-def run(packs: Sequence[Pack], site: dict[str, Any], jobs: int, listener: Listener) -> Outcome:
-    """The executor's one function: run these packs, tell ``listener`` how they go, return what became of them."""
-    return Local(site, jobs, listener).run(packs)
+def run(order: Order, listener: Listener) -> Outcome:
+    """Run the packs of an order here, and wait for them."""
+    site = order.site | {"env_workers": max(0, cores() // order.jobs - 1), "device_share": 1.0}
+    return Local(site, order.jobs, listener).run(order.packs)
+
+
+def preview(order: Order) -> list[str]:
+    """There is nothing to show: a worker is this program again."""
+    return []
+
+
+def queued(root: Path) -> dict[str, Queued]:
+    """Nothing waits for this executor when its launcher is gone."""
+    return {}

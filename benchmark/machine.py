@@ -30,6 +30,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def job_name() -> str:
+    """The SLURM job that this runs in, as its users and accounts call it: 12, or 12_3 in an array; empty without."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")
+
+
 def about_this_code(plan: str) -> dict[str, Any]:
     """What each attempt records of code, machine and packages."""
     here = Path(__file__).parent
@@ -44,7 +50,7 @@ def about_this_code(plan: str) -> dict[str, Any]:
     return {
         "plan": plan,
         "host": platform.node(),
-        "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
+        "slurm_job": job_name(),
         "git_commit": git("rev-parse", "HEAD").strip(),
         "git_dirty": bool(git("status", "--porcelain").strip()),
         "lock_hash": hashlib.sha256("\n".join(installed).encode()).hexdigest()[:16],

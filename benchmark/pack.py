@@ -7,8 +7,10 @@ seed computes depends on the others: a seed that diverges leaves, the rest go on
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import gcd
 from pathlib import Path
@@ -36,6 +38,10 @@ Report = Callable[[dict[str, Any]], None]
 """Told what the display shows: phase, step, total, rate, success."""
 
 
+Stop = Callable[[], str]
+"""Whether to pause: nothing, or how the attempt then ends ('stopped', 'requeued')."""
+
+
 class Stopped(Exception):
     """The run was asked to pause, and is saved."""
 
@@ -44,14 +50,22 @@ class Diverged(Exception):
     """A seed's loss is not a number."""
 
 
+class DiskTooSmall(Exception):
+    """There is no room for a run's checkpoints."""
+
+
 @dataclass
 class Member:
-    """One seed of a pack: its records, its checkpoint's note, and what the evaluations at the ends of phases found."""
+    """One seed of a pack: its records, where it goes on from, and what the evaluations at the ends of phases found."""
 
     cell: Cell
     records: Records
-    note: dict[str, Any] | None = None
+    found: checkpoint.Found | None = None
     final: Measures = field(default_factory=dict)
+
+    @property
+    def note(self) -> dict[str, Any] | None:
+        return self.found.note if self.found else None
 
     @property
     def stands(self) -> Any:
@@ -59,22 +73,48 @@ class Member:
         return None if self.note is None else (self.note["collector"]["begun"], self.note["reached"])
 
     @property
+    def reached(self) -> int:
+        """Steps that are saved, offline and online."""
+        if self.note is None:
+            return 0
+        taken = self.note["collector"]["steps"]
+        return max(self.note["reached"], self.cell.configuration["settings"]["offline_steps"] + taken if taken else 0)
+
+    @property
     def checkpoint(self) -> Path:
         return self.records.folder / "checkpoint"
 
-    def open(self) -> None:
-        """Read the checkpoint's note; without one the run starts afresh."""
-        if checkpoint.exists(self.checkpoint):
-            self.note = checkpoint.read_note(self.checkpoint)
-        else:
-            self.records.cut_back(0)
+    def choices(self) -> dict[str, checkpoint.Found | None]:
+        """Where this run can go on from, newest first, by the name of the save that its pack made together; the start
+        ('') as long as it was saved once at most."""
+        found: dict[str, checkpoint.Found | None] = {}
+        usable = checkpoint.usable(self.checkpoint)
+        for each in usable:
+            found[each.note.get("save", str(each.path))] = each
+        return found if len(usable) > 1 else {**found, "": None}
+
+
+def side_by_side(members: Sequence[Member]) -> list[list[Member]]:
+    """Members in groups that go on together, each told from where.
+
+    A kill between the saves of two members leaves them one save apart; then all go back to the last that they share, so
+    that the pack goes on as it was, to the last bit. Members that share none go on in groups that stand alike.
+    """
+    choices = [member.choices() for member in members]
+    shared = [save for save in choices[0] if all(save in each for each in choices)]
+    groups: dict[Any, list[Member]] = {}
+    for member, own in zip(members, choices, strict=True):
+        member.found = own[shared[0]] if shared else next(iter(own.values()))
+        groups.setdefault(member.stands, []).append(member)
+    return list(groups.values())
 
 
 class PackRun:
     """Members of a pack that stand at the same evaluation; ``failed`` lists those that diverged."""
 
-    def __init__(self, site: Site, shared: Shared, members: list[Member], report: Report, stop: Callable[[], bool]):
+    def __init__(self, site: Site, shared: Shared, members: list[Member], report: Report, stop: Stop):
         self.shared, self.members, self.report, self.stop = shared, members, report, stop
+        self.keep = site.keep
         self.settings, self.agent = shared.settings, shared.agent
         self.failed: list[tuple[Cell, str]] = []
         self.evaluated, self.reached, self.saved = -1, -1, time.monotonic()
@@ -85,6 +125,10 @@ class PackRun:
         self.collector = Collector(self.agent, seeds, self.width, self._uniform_steps())
         self.state = trainer.init(self.agent, seeds)
         self.online = self._tables()
+        self._check_disk(site.root)
+        for member in members:
+            if member.note is None:
+                member.records.cut_back(0)
         if members[0].note is not None:
             self._restore()
         self.pool: Pool = shared.suite.pool(shared.task, len(members) * (1 + self.width), site.env_workers)
@@ -95,6 +139,17 @@ class PackRun:
         table = empty_table(max(1, self.settings.online_steps), task.observation, task.action_size)
         return jax.tree.map(lambda leaf: jnp.stack([leaf] * len(self.members)), table)
 
+    def _check_disk(self, root: Path) -> None:
+        """Raise DiskTooSmall where the checkpoints, at their largest, would not fit: two kept, one being made."""
+        leaves = jax.tree.leaves((self.state, self.online))
+        wanted = 3 * sum(leaf.nbytes for leaf in leaves)
+        free = shutil.disk_usage(root).free
+        if wanted > free:
+            raise DiskTooSmall(
+                f"the checkpoints of {len(self.members)} seeds take up to {wanted / 1e6:,.1f} MB and {root} has "
+                f"{free / 1e6:,.1f} MB left; make room, or give another --out"
+            )
+
     def run(self) -> None:
         """Both phases to the end. Raises Stopped when asked to pause; then everything is saved."""
         try:
@@ -102,10 +157,17 @@ class PackRun:
                 self._offline()
             if self.members and self.settings.online_steps:
                 self._online()
-            for member in self.members:
-                member.records.finish(member.final)
+            self._finish()
         finally:
             self.pool.close()
+
+    def _finish(self) -> None:
+        for s, member in enumerate(self.members):
+            networks = {"parameters": self.state.parameters, "slow": self.state.slow}
+            mine = jax.tree.map(lambda leaf, s=s: leaf[s], networks)
+            checkpoint.keep_final(member.checkpoint, self.keep, mine)
+            member.records.finish(member.final)
+            checkpoint.retire(member.checkpoint, self.keep)
 
     def _uniform_steps(self) -> int:
         """Online steps before which nobody asks the policy."""
@@ -150,8 +212,8 @@ class PackRun:
             rate = max(0, sum(self.collector.steps) - taken) / (time.monotonic() - started)
             self.report({"phase": "online", "step": step, "total": end, **self._speed(rate, end - step)})
             # At the target itself the boundary comes first, or a resume would pass over it.
-            if step < target and self.stop():
-                self._pause()
+            if step < target and (how := self.stop()):
+                self._pause(how)
         return rate
 
     def _train(self, table: Table, steps: np.ndarray, updates: np.ndarray) -> None:
@@ -193,8 +255,8 @@ class PackRun:
         )
         if due or time.monotonic() - self.saved > SAVE_SECONDS:
             self._save()
-        if self.stop():
-            self._pause()
+        if how := self.stop():
+            self._pause(how)
 
     def _success(self, phase: str) -> dict[str, float]:
         found = [member.final[f"{phase}_success"] for member in self.members if f"{phase}_success" in member.final]
@@ -236,18 +298,22 @@ class PackRun:
             mine = (self.state, self.online, self.metrics)
             self.state, self.online, self.metrics = jax.tree.map(lambda leaf: leaf[kept], mine)
 
-    def _pause(self) -> None:
+    def _pause(self, how: str) -> None:
         self._save()
         for member in self.members:
-            member.records.stop()
-        raise Stopped
+            member.records.stop(how)
+        raise Stopped(how)
 
     def _save(self) -> None:
         """A checkpoint of every member: all that its configuration and the data do not determine."""
-        for s, member in enumerate(self.members):
+        save = uuid.uuid4().hex
+        offsets = [member.records.safe_offset() for member in self.members]
+        for s, (member, offset) in enumerate(zip(self.members, offsets, strict=True)):
+            member.records.check()
             state, online = jax.tree.map(lambda leaf, s=s: leaf[s], (self.state, self.online))
             note = {
-                "offset": member.records.safe_offset(),
+                "save": save,
+                "offset": offset,
                 "reached": self.reached,
                 "metrics": {name: float(value[s]) for name, value in self.metrics.items()},
                 "evaluated": self.evaluated,
@@ -255,11 +321,13 @@ class PackRun:
                 "collector": self.collector.note(s),
             }
             checkpoint.save(member.checkpoint, state, filled(online), note)
+        for member, offset in zip(self.members, offsets, strict=True):
+            member.records.mark_saved(offset)
         self.saved = time.monotonic()
 
     def _restore(self) -> None:
         like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self.state)
-        loaded = [checkpoint.load(member.checkpoint, like) for member in self.members]
+        loaded = [checkpoint.load(member.found.path, like) for member in self.members if member.found]
         for s, member in enumerate(self.members):
             assert member.note is not None
             member.records.cut_back(member.note["offset"])

@@ -17,10 +17,12 @@ from benchmark.request import (
     SETTINGS,
     Request,
     check_suite,
+    check_sweeps,
     parse_seeds,
     select_methods,
     select_tasks,
     split_overrides,
+    sweep_points,
 )
 from benchmark.settings import (
     COMMAND_LINE,
@@ -80,9 +82,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Pack:
-    """Cells that differ in their seed alone and run side by side."""
+    """Cells that differ in their seed alone and run side by side; ``words``: the command line that plans them, without
+    its seeds."""
 
     cells: tuple[Cell, ...]
+    words: tuple[str, ...] = ()
 
     @property
     def first(self) -> Cell:
@@ -90,7 +94,11 @@ class Pack:
 
     @property
     def name(self) -> str:
-        return key_of({**self.first.configuration, "seed": None})
+        return key_of({**self.first.configuration, "seed": [cell.seed for cell in self.cells]})
+
+    def of(self, cells: Iterable[Cell]) -> Pack:
+        """The pack of these of its cells."""
+        return Pack(tuple(cells), self.words)
 
 
 @dataclass(frozen=True)
@@ -181,15 +189,18 @@ def make(request: Request, folder: Path | None = None) -> Plan:
     chosen = select_methods(request.methods)
     tasks = select_tasks(request, suite.tasks())
     seeds = parse_seeds(request.seeds) if request.seeds is not None else list(range(preset["seeds"]))
+    check_sweeps(request.sweeps, chosen)
     overrides = split_overrides(request.overrides, chosen)
     value_settings, value_sources = rule_settings(request.value, overrides.get("value", {}))
     size = data_size(request, overrides.get("data", {}))
     source = size.pop("source")
 
     packs = []
-    for name, cls in chosen.items():
+    points = [(name, cls, point) for name, cls in chosen.items() for point in sweep_points(request.sweeps, name)]
+    for name, cls, point in points:
         backbone_name(request.backbone, cls)
-        mine = for_all(name, overrides) | overrides.get(name, {})
+        swept = split_overrides(point, {name: cls})
+        mine = for_all(name, overrides) | for_all(name, swept) | overrides.get(name, {}) | swept.get(name, {})
         for task in tasks:
             resolved = resolve(cls, name, task, request.suite, request.preset, mine)
             taken = suite.choose(task, folder or Path()) if source == "auto" else source
@@ -197,7 +208,7 @@ def make(request: Request, folder: Path | None = None) -> Plan:
             resolved.settings |= value_settings
             resolved.provenance |= value_sources | sources(request, cls, identity, overrides.get("data", {}))
             common = _common(request, name, task) | {"data": identity}
-            packs.append(_pack(cls, common, resolved, seeds))
+            packs.append(_pack(cls, common, resolved, seeds, request.words(name, task.name, point, taken)))
     check_used(overrides.get("data", {}), identities(packs))
     return Plan(request.suite, request.preset, tuple(packs))
 
@@ -246,9 +257,11 @@ def _common(request: Request, method: str, task: Task) -> dict[str, Any]:
     }
 
 
-def _pack(cls: type[Method], common: dict[str, Any], resolved: Resolved, seeds: Sequence[int]) -> Pack:
+def _pack(
+    cls: type[Method], common: dict[str, Any], resolved: Resolved, seeds: Sequence[int], words: tuple[str, ...]
+) -> Pack:
     values = {"settings": resolved.settings, "hyperparameters": resolved.hyperparameters}
     plain = json.loads(json.dumps(values))
     rule = value_rule({**common, **plain}, build_method(cls, plain))
     plain["settings"]["value_used"] = type(rule).__name__.lower()
-    return Pack(tuple(Cell({**common, **plain, "seed": seed}, resolved.provenance) for seed in seeds))
+    return Pack(tuple(Cell({**common, **plain, "seed": seed}, resolved.provenance) for seed in seeds), words)

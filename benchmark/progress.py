@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +13,10 @@ from rich.table import Table
 
 from benchmark.plan import Pack
 
-LINE_SECONDS = 30.0
-"""Between two plain lines of one pack in one phase, at least."""
+LINE_SECONDS = 60.0
+"""Between two plain lines of one pack in one phase: no less, and no more, even if nothing is heard of it."""
+ENDS = ("done", "failed", "stopped", "left to another process", "halved")
+"""Phases in which a pack leaves the display."""
 
 
 @dataclass
@@ -59,25 +62,41 @@ class Progress:
         self.console, self.total, self.ended = console, total, 0
         self.rows: dict[str, Row] = {}
         self.live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
+        self._lock, self._over = threading.RLock(), threading.Event()
 
     def __enter__(self) -> Progress:
         if self.live:
             self.live.start()
+        else:
+            threading.Thread(target=self._remind, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._over.set()
         if self.live:
             self.live.stop()
 
+    def _remind(self) -> None:
+        """Say where each pack stands although nothing is heard of it: a compilation may take minutes."""
+        while not self._over.wait(LINE_SECONDS / 10):
+            with self._lock:
+                for row in self.rows.values():
+                    self._line(row)
+
     def hear(self, pack: Pack, event: dict[str, Any]) -> None:
         """Take in an event of a pack and show it."""
+        with self._lock:
+            self._hear(pack, event)
+
+    def _hear(self, pack: Pack, event: dict[str, Any]) -> None:
         row = self.rows.setdefault(pack.name, Row(pack))
         if event.get("phase", row.phase) != row.phase:
             row.rate, row.left = 0.0, None
         for name in ("phase", "step", "total", "rate", "left", "success"):
             if name in event:
                 setattr(row, name, event[name])
-        if row.phase in ("done", "failed"):
+        if row.phase in ENDS:
+            self.total += event.get("pieces", 0)  # of one that was cut, which are packs of their own
             self._end(row)
         elif self.live is None:
             self._line(row)

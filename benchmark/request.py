@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,16 @@ class Request:
     value: str = OWN
     backbone: str = "reference"
     data: str = PRESET
+    sweeps: tuple[str, ...] = ()
+
+    def words(self, method: str, task: str, point: Sequence[str], data: str) -> tuple[str, ...]:
+        """The command line, without its seeds, that plans this method on this task alone, at a point of the sweeps."""
+        chosen = [text for text in self.overrides if text.partition(".")[0] in (method, *OWNERS)]
+        words = ["--suite", self.suite, "--preset", self.preset, "--methods", method, "--tasks", task]
+        for name, value, usual in (("value", self.value, OWN), ("backbone", self.backbone, "reference")):
+            words += [f"--{name}", value] if value != usual else []
+        words += ["--data", data] if self.data != PRESET else []
+        return (*words, *(["--set", *chosen, *point] if chosen or point else []))
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -117,3 +128,35 @@ def split_overrides(texts: Sequence[str], chosen: Mapping[str, type[Method]]) ->
         if key in SETTINGS:
             typed(COMMAND_LINE, key, value, SETTINGS[key])
     return split
+
+
+def sweep_points(texts: Sequence[str], method: str) -> list[tuple[str, ...]]:
+    """Every combination of the swept values that concern a method, as overrides; one empty one where none does.
+
+    'fql.alpha=1,3' sweeps a value of one method, 'run.learning_rate=1e-4,3e-4' of all.
+    """
+    axes = []
+    for text in texts:
+        owner, key, _ = parse_override(text)
+        if owner in (method, "run"):
+            axes.append([f"{owner}.{key}={value}" for value in _values(text)])
+    return list(itertools.product(*axes))
+
+
+def check_sweeps(texts: Sequence[str], chosen: Mapping[str, type[Method]]) -> None:
+    """Raise on a sweep of nothing that is planned, or of no two values."""
+    for text in texts:
+        owner = parse_override(text)[0]
+        if owner not in chosen and owner != "run":
+            known = ["run", *chosen]
+            raise SettingsError(
+                f"--sweep {text!r}: {owner!r} is no method of this plan, nor run{nearest(owner, known)}"
+            )
+        values = _values(text)
+        if len(values) < 2 or len(set(values)) < len(values):
+            raise SettingsError(f"--sweep {text!r} needs two different values at least, as in qpilots_u.alpha=0.1,0.2")
+
+
+def _values(text: str) -> list[str]:
+    """The values of a sweep as words; those of a list of lists, like widths, may hold commas."""
+    return [part.strip() for part in re.split(r",(?![^\[]*\])", text.partition("=")[2])]

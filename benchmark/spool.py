@@ -13,11 +13,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmark.lease import holder
+from benchmark.records import LEASE, SAVED, attempts_of, cost_of
 from envs import load_suite
 
 TAG_LENGTH = 8000  # MLflow's limit
 CONFIG_TAGS = ("suite", "task", "domain", "method", "seed", "preset", "backbone", "value", "protocol")
 ATTEMPT_TAGS = ("pack", "git_commit", "git_dirty", "dataset_sha256", "host", "gpu", "slurm_job", "lock_hash")
+
+OPEN = ("RUNNING", "SCHEDULED")
+"""MLflow's words for a run that goes on by itself."""
 
 
 class FolderError(Exception):
@@ -54,7 +59,7 @@ class Spool:
         self.key = folder.name
         with _legible(folder):
             self.config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-            self.attempts = _lines(_whole(folder / "attempts.jsonl"))
+            self.attempts = attempts_of(folder)
             self.tags = self._tags()
             parts = ("settings", "hyperparameters", "data")
             self.params = {
@@ -90,20 +95,34 @@ class Spool:
             return "FINISHED"
         if (self.folder / "failed.json").exists():
             return "FAILED"
-        return "KILLED" if self.attempts and self.attempts[-1].get("how") == "stopped" else "RUNNING"
+        if holder(self.folder / LEASE):
+            return "RUNNING"
+        # Nobody is at work: it waits to be started again, or somebody has to do that.
+        return "SCHEDULED" if self.attempts and self.attempts[-1].get("how") == "requeued" else "KILLED"
+
+    @property
+    def extent(self) -> int:
+        """Bytes of metrics that will not be taken back: all of a finished run's, else what is behind a checkpoint."""
+        path = self.folder / "metrics.jsonl"
+        size = path.stat().st_size if path.exists() else 0
+        if self.status == "FINISHED":
+            return size
+        try:
+            return min(size, json.loads((self.folder / SAVED).read_text())["offset"])
+        except FileNotFoundError:
+            return 0
 
     @cached_property
     def metrics(self) -> bytes:
-        """The complete lines of the metrics."""
-        return _whole(self.folder / "metrics.jsonl")
+        """The lines that may be sent."""
+        with _legible(self.folder):
+            return _whole(self.folder / "metrics.jsonl", self.extent)
 
     def settled(self, pushed: Pushed) -> bool:
         """Whether the run has ended and all of it was sent."""
-        path = self.folder / "metrics.jsonl"
-        size = path.stat().st_size if path.exists() else 0
         state = (pushed.status, pushed.attempt, pushed.tags, pushed.offset)
-        now = (self.status, self.attempt, self.tags_sha256, size)
-        return pushed.artifacts and self.status != "RUNNING" and state == now
+        now = (self.status, self.attempt, self.tags_sha256, self.extent)
+        return pushed.artifacts and self.status not in OPEN and state == now
 
     def points(self, offset: int) -> list[Point]:
         """The metrics after this byte; with the final measures, at the last step, if the run is done."""
@@ -115,8 +134,9 @@ class Spool:
     def _finals(self) -> list[Point]:
         last = (_lines(self.metrics) or [{"t": self.begun or 0, "step": 0}])[-1]
         final: dict[str, Any] = json.loads((self.folder / "done.json").read_text())["final"]
-        numbers = {name: value for name, value in final.items() if isinstance(value, int | float)}
-        return [Point(f"final/{n}", v, last["t"], last["step"]) for n, v in numbers.items() if math.isfinite(v)]
+        numbers = {f"final/{name}": value for name, value in final.items() if isinstance(value, int | float)}
+        numbers |= {f"cost/{name}": value for name, value in cost_of(self.attempts)._asdict().items()}
+        return [Point(name, v, last["t"], last["step"]) for name, v in numbers.items() if math.isfinite(v)]
 
     def _tags(self) -> dict[str, str]:
         """What identifies and describes the run; those of the attempt change when it is resumed."""
@@ -158,9 +178,12 @@ def _stored(folder: Path) -> dict[str, Pushed]:
         return {}
 
 
-def _whole(path: Path) -> bytes:
-    """The complete lines of a file that is still being written."""
-    data = path.read_bytes() if path.exists() else b""
+def _whole(path: Path, size: int) -> bytes:
+    """The complete lines in the first bytes of a file that is still being written."""
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        data = file.read(size)
     return data[: data.rfind(b"\n") + 1]
 
 

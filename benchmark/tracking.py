@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.spool import FolderError, Pushed, Spool, note, sha256
+from benchmark.spool import OPEN, FolderError, Pushed, Spool, note, sha256
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -73,7 +73,7 @@ class Tracker:
             pushed = replace(pushed, offset=len(spool.metrics), sha256=sha256(spool.metrics))
             pushed = replace(pushed, status=spool.status, attempt=spool.attempt, tags=spool.tags_sha256)
             note(folder, self.uri, pushed)
-            if spool.status != "RUNNING" and not pushed.artifacts:
+            if spool.status not in OPEN and not pushed.artifacts:
                 for name in ARTIFACTS:
                     if (folder / name).exists():
                         self._client.log_artifact(pushed.run, str(folder / name))
@@ -175,7 +175,7 @@ class Tracker:
         for start in range(0, len(metrics), METRICS_PER_BATCH):
             self._client.log_batch(pushed.run, metrics=metrics[start : start + METRICS_PER_BATCH])
         if pushed.status != spool.status:
-            if spool.status == "RUNNING":
+            if spool.status in OPEN:
                 self._client.update_run(pushed.run, status=spool.status)
             else:
                 self._client.set_terminated(pushed.run, spool.status, spool.ended)

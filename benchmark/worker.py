@@ -1,6 +1,6 @@
 """A worker process: packs from start or checkpoint to done, one after another.
 
-Run as ``python -m benchmark.worker``; it reads JSON lines ({"site": ...}, {"run": [cells]}, {"stop": true}) and answers
+Run as ``python -m benchmark.worker``; it reads JSON lines ({"site": ...}, {"run": [cells]}, {"stop": how}) and answers
 with JSON lines (progress, outcomes). It ends when its input ends, which is also how it notices that its launcher is
 gone.
 """
@@ -11,9 +11,11 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,9 +23,10 @@ import jax
 
 from benchmark import agents, checkpoint
 from benchmark.build import Site, share
-from benchmark.pack import Member, PackRun, Report, Stopped
+from benchmark.lease import LeaseHeld, LeaseLost
+from benchmark.pack import DiskTooSmall, Member, PackRun, Report, Stop, Stopped, side_by_side
 from benchmark.plan import Cell
-from benchmark.records import Records, RunDamaged, RunLocked, state_of
+from benchmark.records import NoProgress, Records, RunDamaged, state_of
 from benchmark.settings import SettingsError
 from envs import load_suite
 from envs._suite import SuiteError
@@ -33,8 +36,9 @@ MENDABLE = (
     SuiteError,
     SettingsError,
     UnavailableMethod,
-    RunLocked,
     RunDamaged,
+    NoProgress,
+    DiskTooSmall,
     agents.ContractError,
     checkpoint.CheckpointError,
     OSError,
@@ -42,55 +46,73 @@ MENDABLE = (
 """Errors of one pack whose text tells the user what to do. Any other ends the process, and the launcher reports it."""
 
 
-def run_pack(site: Site, cells: Sequence[Cell], report: Report, stop: Callable[[], bool]) -> list[tuple[Cell, str]]:
-    """Run what is unfinished of a pack; the failures, each with one sentence. Raises Stopped when asked to pause."""
-    members: list[Member] = []
+@dataclass
+class Result:
+    """What became of a pack's cells beside those that are done: failed, and those that another process works on."""
+
+    failed: list[tuple[Cell, str]] = field(default_factory=list)
+    held: list[tuple[Cell, str]] = field(default_factory=list)
+
+
+def run_pack(site: Site, cells: Sequence[Cell], report: Report, stop: Stop) -> Result:
+    """Run what is unfinished of a pack, and leave to others what is theirs. Raises Stopped when asked to pause."""
+    result, members = Result(), []
     about = site.about | {"versions": site.about["versions"] | load_suite(cells[0].configuration["suite"]).versions()}
     try:
         for cell in cells:
-            records = Records(site.root, cell)
-            if state_of(records.folder) == "done":  # by another worker, before this one had the lock
+            try:
+                records = Records(site.root, cell)
+            except LeaseHeld as error:
+                result.held.append((cell, str(error)))
+                continue
+            if state_of(records.folder) == "done":  # by another worker, before this one had the lease
                 records.close()
             else:
                 members.append(Member(cell, records))
-        return _run_members(site, members, about, report, stop) if members else []
-    except Stopped:
+        if members:
+            _run_members(site, members, about, report, stop, result)
+    except Stopped as stopped:
         for member in members:
             if not member.records.ended:  # its group's turn had not come
-                member.records.stop()
+                member.records.stop(str(stopped))
         raise
+    except LeaseLost as error:
+        result.held += [(each.cell, str(error)) for each in members if state_of(each.records.folder) != "done"]
     except MENDABLE as error:
-        text = sentence(error)
-        for member in members:
-            if not member.records.ended:
-                with contextlib.suppress(OSError):  # a full disk takes no record of itself
-                    if not member.records.attempt:
-                        member.records.begin(about)
-                    member.records.fail(type(error).__name__, text)
-        ended = {member.cell.key for member in members if state_of(member.records.folder) == "done"}
-        return [(cell, text) for cell in cells if cell.key not in ended]
+        result.failed = _failed(members, about, error)
     finally:
         for member in members:
             member.records.close()
+    return result
+
+
+def _failed(members: Sequence[Member], about: Mapping[str, Any], error: Exception) -> list[tuple[Cell, str]]:
+    """Note the failure in the records of all members that are not done."""
+    text = sentence(error)
+    for member in members:
+        if not member.records.ended:
+            with contextlib.suppress(OSError, LeaseLost):  # a full disk takes no record of itself
+                if not member.records.attempt:
+                    with contextlib.suppress(NoProgress):  # which is noted, and the next line says how it ended
+                        member.records.begin(about)
+                member.records.fail(type(error).__name__, text)
+    return [(member.cell, text) for member in members if state_of(member.records.folder) != "done"]
 
 
 def _run_members(
-    site: Site, members: Sequence[Member], about: Mapping[str, Any], report: Report, stop: Callable[[], bool]
-) -> list[tuple[Cell, str]]:
+    site: Site, members: Sequence[Member], about: Mapping[str, Any], report: Report, stop: Stop, result: Result
+) -> None:
     """Members that an interruption left at different steps run in groups, one after another."""
     shared = share(site, members[0].cell)
     about = {**about, "dataset_sha256": shared.dataset.sha256, "gpu": jax.devices()[0].device_kind}
-    groups: dict[Any, list[Member]] = {}
+    about["device_share"] = about.get("device_share", 1.0) / len(members)
+    groups = side_by_side(members)
     for member in members:
-        member.records.begin(about)
-        member.open()
-        groups.setdefault(member.stands, []).append(member)
-    failed: list[tuple[Cell, str]] = []
-    for group in groups.values():
+        member.records.begin(about, member.reached)
+    for group in groups:
         run = PackRun(site, shared, group, report, stop)
         run.run()
-        failed += run.failed
-    return failed
+        result.failed += run.failed
 
 
 def sentence(error: Exception) -> str:
@@ -107,23 +129,30 @@ class Channel:
     def __init__(self, incoming: TextIO, outgoing: TextIO) -> None:
         self._incoming, self._outgoing = incoming, outgoing
         self._messages: queue.Queue[dict[str, Any]] = queue.Queue()
-        self._stop = threading.Event()
+        self._stop = ""
+        # A scheduler that cancels a job tells every process of it: save, as when the launcher asks.
+        signal.signal(signal.SIGTERM, lambda *_: self._ask("stopped"))
+        # Its warning is for the process that launched this one, which then asks.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
         for line in self._incoming:
             message = json.loads(line)
             if "stop" in message:
-                self._stop.set()
+                self._ask(message["stop"])
             self._messages.put(message)
         # The launcher is gone, however it ended. Nothing is lost: the checkpoint is on disk.
         os._exit(3)
 
+    def _ask(self, how: str) -> None:
+        self._stop = self._stop or how
+
     def next(self) -> dict[str, Any]:
         return self._messages.get()
 
-    def stopped(self) -> bool:
-        return self._stop.is_set()
+    def stopped(self) -> str:
+        return self._stop
 
     def tell(self, message: dict[str, Any]) -> None:
         self._outgoing.write(json.dumps(message) + "\n")
@@ -139,14 +168,14 @@ def serve(channel: Channel) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     while "run" in (message := channel.next()):
         cells = [Cell(each["configuration"], each["provenance"]) for each in message["run"]]
-        about = site["about"] | {"pack": message["pack"]}
-        here = Site(Path(site["root"]), Path(site["data"]), site["env_workers"], about)
+        about = site["about"] | {"pack": message["pack"], "device_share": site["device_share"]}
+        here = Site(Path(site["root"]), Path(site["data"]), site["env_workers"], about, site["keep"])
         try:
-            failed = run_pack(here, cells, lambda event: channel.tell({"progress": event}), channel.stopped)
+            result = run_pack(here, cells, lambda event: channel.tell({"progress": event}), channel.stopped)
         except Stopped:
             channel.tell({"stopped": True})
             return
-        channel.tell({"done": [{"key": cell.key, "message": text} for cell, text in failed]})
+        channel.tell({name: [(cell.key, text) for cell, text in getattr(result, name)] for name in ("failed", "held")})
 
 
 def main() -> None:

@@ -298,11 +298,13 @@ def test_any_number_of_processes_and_any_interruption_give_the_same_files(tmp_pa
                 np.testing.assert_array_equal(train[name][40 * number : 40 * (number + 1)], values)
     script = tmp_path / "stopped.py"
     script.write_text(
-        "import sys\n"
+        "import sys, time\n"
         "from pathlib import Path\n"
         "import test_ogbench_generate as t\n"
+        "def wait(what, done, total):\n"  # however fast the machine, there is a moment to kill it at
+        "    time.sleep(600 if done else 0)\n"
         "if __name__ == '__main__':\n"
-        "    t.generate(*t.SMALL[sys.argv[2]], Path(sys.argv[1]), 1, t.nothing)\n"
+        "    t.generate(*t.SMALL[sys.argv[2]], Path(sys.argv[1]), 1, wait)\n"
     )
     paths = os.pathsep.join([str(Path(__file__).parent), *(path for path in sys.path if path)])
     command = [sys.executable, str(script), str(tmp_path / "one"), small]

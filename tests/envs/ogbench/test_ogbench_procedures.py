@@ -69,7 +69,10 @@ def test_a_version_stands_for_its_data(environment: str, procedure: str):
     found = [columns[name][:20].sum(dtype=np.float64) for name in ("observations", "actions")]
     version, *sums = FIRST_ROWS[environment, procedure]
     assert version == VERSIONS[procedure]
-    np.testing.assert_allclose(found, sums, atol=2e-3)
+    # Two kinds of processors, which round differently, were seen 0.05 apart in the observations of a touched scene; any
+    # other noise, sub-goal or oracle moves both sums by more than 1.
+    for one, wanted, tolerance in zip(found, sums, (0.1, 2e-3), strict=True):
+        assert one == pytest.approx(wanted, abs=tolerance)
 
 
 class Idle:

@@ -1,0 +1,71 @@
+"""What an executor is: a module that is loaded by its name and brings packs to workers.
+
+It has ``run(order, listener) -> Outcome``, ``preview(order) -> lines`` that show what it would send elsewhere, and
+``queued(root) -> {key: Queued}``, what it sent elsewhere before.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmark.arguments import LaunchError
+from benchmark.plan import Cell, Pack, Plan
+
+EXECUTORS = {"local": "benchmark.local", "slurm": "slurm.submit"}
+"""Imported only when they are asked for: the one place where an arrow points from here to `slurm`."""
+
+Listener = Callable[[Pack, dict[str, Any]], None]
+"""Told of each pack's progress, and of its end: {"phase": "done"}, "failed", "stopped", or what else became of it."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Packs to run. ``site`` is what a worker is told of its place; ``profile`` names a cluster's."""
+
+    plan: Plan
+    packs: Sequence[Pack]
+    site: dict[str, Any]
+    jobs: int
+    profile: str = ""
+
+
+@dataclass
+class Outcome:
+    """What became of the packs: cells that failed, or that others work on, each with a sentence; whether Ctrl-C ended
+    it early, whether a worker broke down; what was sent elsewhere, in lines for the user."""
+
+    failed: list[tuple[Cell, str]] = field(default_factory=list)
+    held: list[tuple[Cell, str]] = field(default_factory=list)
+    stopped: bool = False
+    broken: bool = False
+    submitted: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A cell that a scheduler has: its job, whether that runs already, and why it waits."""
+
+    job: str
+    running: bool
+    reason: str
+
+
+def load_executor(name: str) -> Any:
+    """The executor's module. Raises LaunchError where it can't be had."""
+    try:
+        return importlib.import_module(EXECUTORS[name])
+    except ModuleNotFoundError as error:
+        raise LaunchError(f"the {name} executor is not there ({error}); use --executor local") from error
+
+
+def queued_by_all(root: Path) -> dict[str, Queued]:
+    """What any executor has of the runs under a root; asks only those that were used there."""
+    found: dict[str, Queued] = {}
+    for name in EXECUTORS:
+        if (root / name).is_dir():
+            found |= load_executor(name).queued(root)
+    return found

@@ -1,0 +1,156 @@
+"""What became of the runs under a folder: ``python -m benchmark.status [--out results] [--failed] [--watch]``.
+
+States are computed, never stored: from the runs' own files first, then from one question to the scheduler. Exit status:
+0 if every planned cell is done, 1 if some failed or are lost, 3 if all others are still on their way.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from benchmark import estimate, failures, plan_file
+from benchmark.arguments import LaunchError
+from benchmark.executors import Queued, queued_by_all
+from benchmark.lease import holder
+from benchmark.plan import Cell, Pack
+from benchmark.plan_file import PlanFileError
+from benchmark.portion import left
+from benchmark.progress import duration
+from benchmark.records import LEASE, folder_of, state_of
+from benchmark.settings import SettingsError
+from envs._command_line import CommandLineError, parsed
+
+STATES = ("done", "running", "queued", "requeued", "failed", "lost", "planned")
+"""``lost``: begun, and neither done nor failed, and nobody is at it; the launch command takes it up again."""
+BAD = ("failed", "lost")
+WATCH_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Tell what became of the planned runs under a folder."""
+
+    out: Path = Path("results")
+    """folder of the runs"""
+    failed: bool = False
+    """list what failed: why, the last lines of its log, and the command that runs the cell here"""
+    watch: bool = False
+    """look again every minute until nothing is on its way"""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Every planned cell under a root: its pack, its state; and what the scheduler has."""
+
+    packs: list[Pack]
+    states: dict[str, str]
+    queued: dict[str, Queued]
+
+    @property
+    def exit_status(self) -> int:
+        found = set(self.states.values())
+        return 1 if found & set(BAD) else 0 if found <= {"done"} else 3
+
+
+def cell_state(root: Path, key: str, queued: Mapping[str, Queued]) -> str:
+    """One of STATES."""
+    folder = folder_of(root, key)
+    state = state_of(folder)
+    if state == "done":
+        return state
+    if holder(folder / LEASE):
+        return "running"
+    if key in queued:
+        return "requeued" if state == "begun" else "queued"
+    return "lost" if state == "begun" else state
+
+
+def look(root: Path) -> Standing:
+    """Read every plan under a root. Raises PlanFileError, or LaunchError where the scheduler can't be asked."""
+    packs = {pack.name: pack for plan in plan_file.load_all(root) for pack in plan.packs}
+    if not packs:
+        raise LaunchError(f"there is no plan under {root}; launch something with --out {root}, or name another folder")
+    queued = queued_by_all(root)
+    keys = [cell.key for pack in packs.values() for cell in pack.cells]
+    return Standing(list(packs.values()), {key: cell_state(root, key, queued) for key in keys}, queued)
+
+
+def table(standing: Standing) -> Table:
+    """A row for each suite, preset and method."""
+    counts: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+    for key, cell in _cells(standing).items():
+        counts[cell.configuration["suite"], cell.configuration["preset"], cell.method][standing.states[key]] += 1
+    shown = [state for state in STATES if any(count[state] for count in counts.values())]
+    grid = Table("suite", "preset", "method", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for state in shown:
+        grid.add_column(state, justify="right")
+    for name, count in sorted(counts.items()):
+        grid.add_row(*name, *(str(count[state] or "") for state in shown))
+    return grid
+
+
+def _cells(standing: Standing) -> dict[str, Cell]:
+    return {cell.key: cell for pack in standing.packs for cell in pack.cells}
+
+
+def summary(root: Path, standing: Standing) -> list[str]:
+    """Counts, what the rest will cost, and what somebody has to do."""
+    counts = Counter(standing.states.values())
+    rates = estimate.measured_rates(root, standing.packs)
+    rest = estimate.estimate(left(standing.packs, lambda cell: standing.states[cell.key] != "done"), rates)
+    lines = [
+        f"{counts.total()} cells: " + ", ".join(f"{state} {counts[state]}" for state in STATES if counts[state]),
+        f"the rest takes about {rest.device_seconds / 3600:,.1f} device-hours "
+        f"({duration(rest.device_seconds)} on one device)",
+    ]
+    if counts["failed"]:
+        lines.append(f"why they failed: python -m benchmark.status --out {root} --failed")
+    if counts["failed"] or counts["lost"] or counts["planned"]:
+        lines.append("what failed, is lost or was never begun is taken up by its launch command, given again")
+    held = {each.job: each.reason for each in standing.queued.values() if "held" in each.reason.lower()}
+    lines += [f"job {job} is held ({reason}): scontrol release {job}" for job, reason in sorted(held.items())]
+    return lines
+
+
+def show(root: Path, arguments: Arguments, console: Console) -> int:
+    """Print it once; the exit status."""
+    standing = look(root)
+    if arguments.failed:
+        for line in failures.report(root, standing.packs, standing.states):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    else:
+        console.print(table(standing))
+        for line in summary(root, standing):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return standing.exit_status
+
+
+def run(words: Sequence[str]) -> int:
+    arguments = parsed(Arguments, "python -m benchmark.status", list(words))
+    root, console = arguments.out.expanduser().resolve(), Console()
+    while (status := show(root, arguments, console)) == 3 and arguments.watch:
+        time.sleep(WATCH_SECONDS)
+    return status
+
+
+def main() -> None:
+    try:
+        sys.exit(run(sys.argv[1:]))
+    except (LaunchError, PlanFileError, SettingsError, CommandLineError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Copies run folders into MLflow: ``python -m benchmark.track [--out results] [--follow]``.
+
+For clusters whose nodes can't reach the tracker. Whatever was sent is noted beside each run, so that it can be stopped
+and started at will; there is one at a time for a folder.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.arguments import LaunchError
+from benchmark.lease import Lease, LeaseHeld
+from benchmark.pusher import PUSH_SECONDS
+from benchmark.records import read_json
+from benchmark.tracking import Tracker, TrackingError, default_uri, prepare
+from envs._command_line import CommandLineError, parsed
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Send what the runs under a folder recorded, and MLflow does not have, to MLFLOW_TRACKING_URI or the folder's own
+    database."""
+
+    out: Path = Path("results")
+    """folder of the runs"""
+    follow: bool = False
+    """go on, once a minute, until Ctrl-C"""
+
+
+def folders_of(root: Path) -> dict[str, list[Path]]:
+    """Run folders by the experiment that they belong to."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(root.glob("runs/*/*/config.json")):
+        config = read_json(path)
+        found[f"{config['suite']}/v{config['protocol']}"].append(path.parent)
+    return found
+
+
+def send(root: Path, uri: str) -> list[str]:
+    """Send everything new; what could not be sent, one sentence each."""
+    problems = []
+    for experiment, folders in folders_of(root).items():
+        prepare(uri, experiment, root / "artifacts")
+        found = Tracker(uri, experiment).push_all(folders)
+        print(f"{experiment}: {len(folders)} runs, {len(found)} could not be sent", flush=True)
+        problems += found
+    return problems
+
+
+def run(words: Sequence[str]) -> int:
+    arguments = parsed(Arguments, "python -m benchmark.track", list(words))
+    root = arguments.out.expanduser().resolve()
+    if not (root / "runs").is_dir():
+        raise LaunchError(f"there are no runs under {root}; name their folder with --out")
+    try:
+        lease = Lease(root / "tracking.json")
+    except LeaseHeld as error:
+        raise LaunchError(f"runs under {root} are being sent already ({error})") from error
+    try:
+        while True:
+            try:
+                problems = send(root, default_uri(root))
+            except TrackingError as error:
+                if not arguments.follow:
+                    raise
+                problems = [str(error)]
+            for problem in problems:
+                print(f"tracking: {problem}", file=sys.stderr, flush=True)
+            if not arguments.follow:
+                return int(bool(problems))
+            time.sleep(PUSH_SECONDS)
+    finally:
+        lease.release()
+
+
+def main() -> None:
+    try:
+        sys.exit(run(sys.argv[1:]))
+    except (LaunchError, TrackingError, CommandLineError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""What a job does on its node: its packs, each in a worker process, until they are done or the cluster wants the node.
+
+The process that SLURM knows does not compute; it listens. Its warning (USR2, some minutes before the end of the job's
+time, or of a preemption) makes the workers save and leave; then submitit's own handler puts the job back into the
+queue. A TERM (scancel, or a preemption on a cluster that gives no warning) makes them save as well; then the job waits
+to be ended, since to end by itself would count as being finished.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from submitit.helpers import DelayedSubmission
+
+from benchmark import plan_file, tracking
+from benchmark.executors import Outcome
+from benchmark.lease import host_name
+from benchmark.local import Local
+from benchmark.machine import about_this_code
+from benchmark.plan import PROTOCOL, Pack
+from benchmark.progress import Progress
+from benchmark.pusher import Pusher
+from benchmark.records import folder_of, read_json
+from slurm.packing import CELLS_FAILED
+
+FILE = "jobs.json"
+"""In the folder of a submission: plan, site, store, and for each job its packs' keys."""
+WORKER_BROKE = 4
+"""Exit status of a job in which a worker broke down."""
+END_SECONDS = 600
+"""How long a job that was told to end waits for it."""
+
+
+def folder_of_submission(root: Path, name: str) -> Path:
+    return root / "slurm" / name
+
+
+class Job:
+    """A job of a submission, by its place in it; what the packs are is read on the node."""
+
+    def __init__(self, root: str, submission: str, index: int) -> None:
+        self.root, self.submission, self.index = root, submission, index
+
+    def __call__(self) -> None:
+        run(Path(self.root), self.submission, self.index)
+
+    def checkpoint(self) -> DelayedSubmission:
+        """Asked by submitit when the job goes back into the queue: the same again."""
+        return DelayedSubmission(self)
+
+
+class Warned:
+    """The signals of the cluster, the first of which asks the workers to leave."""
+
+    def __init__(self, local: Local) -> None:
+        self.local, self.signal = local, 0
+        inherited: Any = signal.getsignal(signal.SIGUSR2)
+        self.requeue: Callable[[int, Any], None] = inherited
+        for each in (signal.SIGUSR2, signal.SIGTERM):
+            signal.signal(each, self._hear)
+
+    def _hear(self, number: int, _: Any) -> None:
+        if not self.signal:
+            self.signal = number
+            self.local.how = "requeued" if number == signal.SIGUSR2 else "stopped"
+            raise KeyboardInterrupt
+
+
+def run(root: Path, submission: str, index: int) -> None:
+    """The packs of one job. Ends by SystemExit where cells failed or the job is to go on elsewhere."""
+    stored = read_json(folder_of_submission(root, submission) / FILE)
+    local = Local(site_of(stored), stored["packs_per_job"], lambda pack, event: None)
+    warned, outcome = Warned(local), Outcome(stopped=True)
+    try:
+        packs = packs_of(root, stored, index)
+        outcome = _run(root, stored, packs, local)
+    except KeyboardInterrupt:  # before there was a worker, or while the last one left
+        pass
+    for cell, text in outcome.held:
+        print(f"left to another process: {cell.method} on {cell.task}, seed {cell.seed}: {text}", flush=True)
+    if warned.signal == signal.SIGUSR2:
+        warned.requeue(signal.SIGUSR2, None)
+    elif warned.signal:
+        time.sleep(END_SECONDS)
+        sys.exit(1)
+    if outcome.failed:
+        for cell, text in outcome.failed:
+            print(f"failed: {cell.method} on {cell.task}, seed {cell.seed}: {text}", flush=True)
+        sys.exit(WORKER_BROKE if outcome.broken else CELLS_FAILED)
+
+
+def _run(root: Path, stored: dict[str, Any], packs: list[Pack], local: Local) -> Outcome:
+    """Run the packs, send their records where the store can be reached from here, and say how they go."""
+    folders = [folder_of(root, cell.key) for pack in packs for cell in pack.cells]
+    pusher = None
+    if stored["store"]:
+        pusher = Pusher(tracking.Tracker(stored["store"], f"{stored['suite']}/v{PROTOCOL}"), lambda: folders)
+        pusher.start()
+    with Progress(Console(force_terminal=False), len(packs)) as progress:
+        local.listener = progress.hear
+        outcome = local.run(packs)
+    for problem in pusher.finish() if pusher else []:
+        print(f"tracking: {problem}", flush=True)
+    return outcome
+
+
+def packs_of(root: Path, stored: dict[str, Any], index: int) -> list[Pack]:
+    """The packs of a job, from its plan."""
+    plan = plan_file.load(plan_file.path_of(root, stored["plan"]))
+    wanted = {key for keys in stored["jobs"][index] for key in keys}
+    found = {cell.key: (cell, pack) for pack in plan.packs for cell in pack.cells if cell.key in wanted}
+    return [found[keys[0]][1].of(found[key][0] for key in keys) for keys in stored["jobs"][index]]
+
+
+def site_of(stored: dict[str, Any]) -> dict[str, Any]:
+    """What workers are told, with what can only be known on the node."""
+    count = stored["packs_per_job"]
+    about = about_this_code(stored["plan"]) | {"host": host_name()}
+    code = {name: stored["site"]["about"][name] for name in ("git_commit", "git_dirty")}
+    cpus = int(os.environ.get("SLURM_CPUS_PER_TASK") or 1)
+    return stored["site"] | {
+        "about": about | (code if not about["git_commit"] else {}),
+        "env_workers": max(0, cpus // count - 1),
+        "device_share": 1.0 / count,
+        "grace_seconds": max(10, stored["signal_seconds"] - 30),
+    }

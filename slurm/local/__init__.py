@@ -1,0 +1,1 @@
+"""A real SLURM cluster on one Debian machine, on loopback only: for tests, and for trying things out."""

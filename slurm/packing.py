@@ -1,0 +1,60 @@
+"""Which packs share a job, which are made smaller first, and which nodes get none. Pure: files and clusters are read by
+others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from benchmark.local import halves
+from benchmark.plan import Pack
+from benchmark.portion import pieces
+from slurm.cluster import Ended
+from slurm.profile import Profile
+
+NO_MEMORY = "OUT_OF_MEMORY"
+NODE_STATES = ("NODE_FAIL", "BOOT_FAIL", "FAILED")
+CELLS_FAILED = 3
+"""Exit status of a job whose cells failed, by their own records, on a machine that did what it should."""
+
+
+def jobs_of(packs: Sequence[Pack], profile: Profile, starved: Mapping[str, int]) -> list[list[Pack]]:
+    """The packs of each job, in order. ``starved``: how often a cell's job was ended for lack of memory; such a pack is
+    halved."""
+    sized = pieces(packs, profile.seeds_per_pack)
+    fitting = [part for pack in sized for part in (halves(pack) if _starved(pack, starved) else [pack])]
+    count = profile.packs_per_job
+    return [fitting[start : start + count] for start in range(0, len(fitting), count)]
+
+
+def _starved(pack: Pack, starved: Mapping[str, int]) -> bool:
+    return any(starved.get(cell.key) for cell in pack.cells)
+
+
+def starved_starts(attempts: Sequence[Mapping[str, Any]], no_memory: Collection[str]) -> int:
+    """How many of a run's attempts, since it last failed, lay in a job that was ended for lack of memory."""
+    count = 0
+    for line in attempts:
+        if line.get("how") == "failed":
+            count = 0
+        elif "start" in line and line.get("slurm_job") in no_memory:
+            count += 1
+    return count
+
+
+def chunks(jobs: Sequence[list[Pack]], most: int) -> list[list[list[Pack]]]:
+    """Jobs in arrays of at most ``most``."""
+    return [list(jobs[start : start + most]) for start in range(0, len(jobs), most)]
+
+
+def bad_nodes(history: Sequence[Ended], allowed: int) -> list[str]:
+    """Nodes that broke ``allowed`` jobs or more; none where most nodes did, since then it is not the nodes."""
+    broke = Counter(each.node for each in history if each.state in NODE_STATES and not _by_cells(each))
+    seen = {each.node for each in history if each.node and "None" not in each.node}
+    bad = sorted(node for node, count in broke.items() if node in seen and allowed and count >= allowed)
+    return bad if 2 * len(bad) <= len(seen) or len(seen) == 1 < len(bad) else []
+
+
+def _by_cells(ended: Ended) -> bool:
+    return ended.exit == f"{CELLS_FAILED}:0"

@@ -1,0 +1,236 @@
+"""Executor: job arrays on a SLURM cluster, by submitit. It submits and returns; `benchmark.status` tells the rest.
+
+<root>/slurm/<name>/ is a submission: jobs.json says which cells each of its jobs has, and the name is in the jobs' own
+names, so that the queue alone tells which cells are waiting. jobs.json is written first: between it and sbatch nothing
+can get lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shlex
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.helpers import clean_env
+from submitit.slurm.slurm import SlurmExecutor
+
+from benchmark import tracking
+from benchmark.executors import Listener, Order, Outcome, Queued
+from benchmark.lease import Lease, LeaseHeld
+from benchmark.plan import Pack
+from benchmark.portion import left
+from benchmark.records import attempts_of, fail_for_the_dead, folder_of, read_json, state_of, write_json
+from slurm.cluster import PREFIX, Ended, SlurmError, ask, history, limits, queue
+from slurm.job import FILE, Job, folder_of_submission
+from slurm.packing import NO_MEMORY, bad_nodes, chunks, jobs_of, starved_starts
+from slurm.profile import Profile, load_profile
+
+TIMEOUTS = 1000
+"""How often a job may go back into the queue; runs that get nowhere are ended by their own records."""
+DEFAULT_ARRAY = 1001
+HALVED_ONCE = 2
+
+
+class Submitter(SlurmExecutor):
+    """submitit's executor, which also shows its script where there is no SLURM."""
+
+    @classmethod
+    def affinity(cls) -> int:
+        return 2
+
+
+def run(order: Order, listener: Listener) -> Outcome:
+    """Submit the packs of an order, but for the cells that are queued or done meanwhile."""
+    root, profile = Path(order.site["root"]), load_profile(order.profile)
+    (root / "slurm").mkdir(parents=True, exist_ok=True)
+    try:
+        lease = Lease(root / "slurm" / "submitting.json")
+    except LeaseHeld as error:
+        raise SlurmError(
+            f"another launch is submitting from {root} ({error}); wait for it, then run this again"
+        ) from error
+    try:
+        waiting = queued(root)
+        wanted = left(
+            order.packs,
+            lambda cell: cell.key not in waiting and state_of(folder_of(root, cell.key)) != "done",
+        )
+        return _submit(root, order, wanted, profile)
+    finally:
+        lease.release()
+
+
+def _submit(root: Path, order: Order, packs: list[Pack], profile: Profile) -> Outcome:
+    outcome, past = Outcome(), history(submissions(root))
+    starved = starved_cells(root, packs, past)
+    for pack in left(packs, lambda cell: starved.get(cell.key, 0) >= HALVED_ONCE):
+        for cell in pack.cells:
+            text = "its job was ended for lack of memory, also as half a pack; give memory_gb in the profile more"
+            fail_for_the_dead(root, cell, "OutOfMemory", text)
+            outcome.failed.append((cell, text))
+    packs = left(packs, lambda cell: starved.get(cell.key, 0) < HALVED_ONCE)
+    excluded = usable_exclusions(bad_nodes(past, profile.exclude_after), profile)
+    array, room = most_jobs()
+    jobs = jobs_of(packs, profile, starved)
+    for part in chunks(jobs[:room], array):
+        outcome.submitted.append(submit_array(root, order, part, profile, excluded))
+    if excluded:
+        outcome.submitted.append(f"left out, since they broke {profile.exclude_after} jobs: {', '.join(excluded)}")
+    if len(jobs) > room:
+        outcome.submitted.append(f"{len(jobs) - room} jobs did not fit into the queue; run the same command later")
+    outcome.submitted += how_to_follow(root) if jobs else ["Nothing to submit: the rest is in the queue, or failed."]
+    return outcome
+
+
+def submissions(root: Path) -> list[str]:
+    """The names of all submissions from a root."""
+    return sorted(path.parent.name for path in root.glob(f"slurm/*/{FILE}"))
+
+
+def starved_cells(root: Path, packs: list[Pack], past: list[Ended]) -> dict[str, int]:
+    """How often the jobs of these cells were ended for lack of memory, by their keys."""
+    no_memory = {each.job for each in past if each.state == NO_MEMORY}
+    if not no_memory:
+        return {}
+    cells = [cell for pack in packs for cell in pack.cells]
+    counts = {cell.key: starved_starts(attempts_of(folder_of(root, cell.key)), no_memory) for cell in cells}
+    return {key: count for key, count in counts.items() if count}
+
+
+def usable_exclusions(bad: list[str], profile: Profile) -> list[str]:
+    """Bad nodes, unless they are all that the partition has."""
+    if not bad:
+        return []
+    where = ["--partition", profile.partition] if profile.partition else []
+    nodes = set(ask("sinfo", "--noheader", "--Node", "--format=%N", *where).split())
+    return bad if nodes - set(bad) else []
+
+
+def most_jobs() -> tuple[int, int]:
+    """The most jobs of one array, and of this user beside those that are queued."""
+    found = limits()
+    own = [found.get("MaxJobCount", sys.maxsize), *_own_limits()]
+    return max(1, found.get("MaxArraySize", DEFAULT_ARRAY) - 1), max(0, min(own) - len(queue()))
+
+
+def _own_limits() -> list[int]:
+    """MaxSubmitJobs of this user's associations, where the cluster keeps accounts."""
+    try:
+        said = ask("sacctmgr", "--noheader", "--parsable2", "show", "associations", "format=User,MaxSubmitJobs")
+    except SlurmError:
+        return []
+    rows = (line.partition("|") for line in said.splitlines())
+    return [int(number) for user, _, number in rows if user == getpass.getuser() and number.isdigit()]
+
+
+def submit_array(root: Path, order: Order, jobs: list[list[Pack]], profile: Profile, excluded: list[str]) -> str:
+    """One sbatch; the line that says what was sent. Leaves nothing behind where sbatch refuses."""
+    name = uuid.uuid4().hex[:12]
+    folder = folder_of_submission(root, name)
+    folder.mkdir()
+    store = tracking.default_uri(root)
+    described = {
+        "plan": order.plan.name,
+        "suite": order.plan.suite,
+        "site": order.site,
+        "store": "" if store.startswith("sqlite") else store,
+        "packs_per_job": profile.packs_per_job,
+        "signal_seconds": profile.signal_seconds,
+        "jobs": [[[cell.key for cell in pack.cells] for pack in packs] for packs in jobs],
+    }
+    try:
+        write_json(folder / FILE, described)
+        executor = executor_for(folder, name, order, profile, excluded)
+        with _outside_of_jobs():
+            sent = executor.submit_array([Job(str(root), name, index) for index in range(len(jobs))])
+    except (FailedJobError, FailedSubmissionError) as error:
+        shutil.rmtree(folder)
+        raise SlurmError(
+            f"sbatch refused the jobs ({' '.join(str(error).split())[-300:]}); mend the profile"
+        ) from error
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise SlurmError(f"cannot write to {folder} ({error.strerror}); make room, or give another --out") from error
+    cells = sum(len(pack.cells) for packs in jobs for pack in packs)
+    return f"Submitted {cells} cells in {len(jobs)} jobs: {sent[0].job_id.partition('_')[0]} ({PREFIX}{name})"
+
+
+@contextlib.contextmanager
+def _outside_of_jobs() -> Iterator[None]:
+    """Without what a job that this is launched from would pass on; which cluster it is stays."""
+    cluster = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
+    with clean_env():
+        os.environ.update(cluster)
+        yield
+
+
+def executor_for(folder: Path, name: str, order: Order, profile: Profile, excluded: list[str]) -> Submitter:
+    """submitit's executor with everything that the profile asks for."""
+    python = profile.python or shlex.quote(sys.executable)
+    executor = Submitter(folder, TIMEOUTS, python=python if profile.use_srun else f"exec {python}")
+    warning = f"USR2@{profile.signal_seconds}" if profile.use_srun else f"B:USR2@{profile.signal_seconds}"
+    asked: dict[str, Any] = {
+        "partition": profile.partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "constraint": profile.constraint,
+        "gres": profile.gres,
+        "exclude": ",".join(excluded),
+    }
+    executor.update_parameters(
+        job_name=PREFIX + name,
+        comment=f"plan {order.plan.name}",
+        time=profile.time_minutes,
+        cpus_per_task=profile.cpus,
+        mem=f"{round(1024 * profile.memory_gb)}MB",
+        array_parallelism=profile.array_parallelism,
+        setup=profile.lines or None,
+        stderr_to_stdout=True,
+        use_srun=profile.use_srun,
+        additional_parameters={"signal": warning, "requeue": True, **profile.extra},
+        **{name: value for name, value in asked.items() if value},
+    )
+    return executor
+
+
+def preview(order: Order) -> list[str]:
+    """The script that would be sent, and how often; needs no SLURM."""
+    profile = load_profile(order.profile)
+    jobs = jobs_of(order.packs, profile, {})
+    if not jobs:
+        return ["Nothing to submit."]
+    sizes = [len(part) for part in chunks(jobs, DEFAULT_ARRAY - 1)]
+    root = Path(order.site["root"])
+    executor = executor_for(folder_of_submission(root, "NAME"), "NAME", order, profile, [])
+    executor.parameters["map_count"] = sizes[0]
+    script = executor._make_submission_file_text(executor._submitit_command_str, "")
+    return [f"{len(jobs)} jobs in {len(sizes)} arrays ({', '.join(map(str, sizes))}); the first one's script:", script]
+
+
+def how_to_follow(root: Path) -> list[str]:
+    follow = [f"python -m benchmark.status --out {root} --watch   # what became of them"]
+    if tracking.default_uri(root).startswith("sqlite"):
+        follow.append(f"python -m benchmark.track --out {root} --follow    # copies their records into MLflow")
+    return follow
+
+
+def queued(root: Path) -> dict[str, Queued]:
+    """The cells that the cluster has, by their keys."""
+    found: dict[str, Queued] = {}
+    jobs: dict[str, list[list[list[str]]]] = {}
+    for waiting in queue():
+        path = folder_of_submission(root, waiting.submission) / FILE
+        if waiting.submission not in jobs:
+            jobs[waiting.submission] = read_json(path)["jobs"] if path.exists() else []
+        if waiting.index < len(jobs[waiting.submission]):
+            one = Queued(waiting.job, waiting.state in ("RUNNING", "COMPLETING"), waiting.reason)
+            found |= {key: one for keys in jobs[waiting.submission][waiting.index] for key in keys}
+    return found

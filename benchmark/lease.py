@@ -137,39 +137,44 @@ class Lease:
         """Raises LeaseHeld."""
         self.path, self._me, self.left_at = path, _me(), None
         try:
-            self._write()
+            self._write(path)
         except FileExistsError:
-            self._take_over()
+            self._follow()
         _heart.beat_for(self)
 
-    def _write(self) -> None:
-        with self.path.open("x") as file:
+    def _write(self, path: Path) -> None:
+        """Raises FileExistsError, of all who try but one."""
+        with path.open("x") as file:
             try:
                 json.dump(asdict(self._me), file)
                 file.flush()
             except OSError:  # a full disk; an empty lease would keep everybody out for a while
-                self.path.unlink()
+                path.unlink()
                 raise
 
-    def _take_over(self) -> None:
-        """From a dead owner. Of several who try, one moves its file away; the others find another file, or none."""
+    def _follow(self) -> None:
+        """Take over from a dead owner. Of several who try, the one does it who first makes a file beside the lease."""
+        guard = self.path.with_name(f".{self.path.name}.taking")
         try:
-            dead = _read(self.path)
-            if alive(dead, self.path):
-                raise LeaseHeld(f"{self.path.parent.name} is being worked on by {dead or 'another process'}")
-            aside = self.path.with_name(f".{self.path.name}.{self._me.token}")
-            self.path.rename(aside)
+            self._judge(self.path)
+            if guard.exists():
+                self._judge(guard)
+                guard.unlink()  # of somebody who was killed in the middle of it
+            self._write(guard)
             try:
-                if _read(aside) != dead:  # that of somebody who was faster: give it back
-                    with contextlib.suppress(FileExistsError):
-                        os.link(aside, self.path)
-                    raise LeaseHeld(f"{self.path.parent.name} was just taken over by another process")
-                self.left_at = aside.stat().st_mtime
+                self._judge(self.path)  # again, now that nobody else will take it
+                self.left_at = self.path.stat().st_mtime
+                guard.replace(self.path)
             finally:
-                aside.unlink()
-            self._write()
+                guard.unlink(missing_ok=True)
         except (FileNotFoundError, FileExistsError) as error:
             raise LeaseHeld(f"{self.path.parent.name} was just taken over by another process") from error
+
+    def _judge(self, path: Path) -> None:
+        """Raises LeaseHeld if the owner of this file lives."""
+        owner = _read(path)
+        if alive(owner, path):
+            raise LeaseHeld(f"{self.path.parent.name} is being worked on by {owner or 'another process'}")
 
     def check(self) -> None:
         """Raises LeaseLost if somebody took it over."""

@@ -24,7 +24,8 @@ import jax
 from benchmark import agents, checkpoint
 from benchmark.build import Site, share
 from benchmark.lease import LeaseHeld, LeaseLost
-from benchmark.pack import DiskTooSmall, Member, PackRun, Report, Stop, Stopped, side_by_side
+from benchmark.members import Member, side_by_side
+from benchmark.pack import DiskTooSmall, PackRun, Report, Stop, Stopped
 from benchmark.plan import Cell
 from benchmark.records import NoProgress, Records, RunDamaged, state_of
 from benchmark.settings import SettingsError

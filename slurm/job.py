@@ -9,6 +9,7 @@ to be ended, since to end by itself would count as being finished.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -83,6 +84,7 @@ def run(root: Path, submission: str, index: int) -> None:
         outcome = _run(root, stored, packs, local)
     except KeyboardInterrupt:  # before there was a worker, or while the last one left
         pass
+    clear(stored["scratch"])
     for cell, text in outcome.held:
         print(f"left to another process: {cell.method} on {cell.task}, seed {cell.seed}: {text}", flush=True)
     if warned.signal == signal.SIGUSR2:
@@ -94,6 +96,13 @@ def run(root: Path, submission: str, index: int) -> None:
         for cell, text in outcome.failed:
             print(f"failed: {cell.method} on {cell.task}, seed {cell.seed}: {text}", flush=True)
         sys.exit(WORKER_BROKE if outcome.broken else CELLS_FAILED)
+
+
+def clear(scratch: str) -> None:
+    """Remove the job's scratch folder, if it is this job's own."""
+    path = os.path.expandvars(scratch)
+    if path and os.environ["SLURM_JOB_ID"] in path:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _run(root: Path, stored: dict[str, Any], packs: list[Pack], local: Local) -> Outcome:

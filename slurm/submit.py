@@ -142,6 +142,7 @@ def submit_array(root: Path, order: Order, jobs: list[list[Pack]], profile: Prof
         "suite": order.plan.suite,
         "site": order.site,
         "store": "" if store.startswith("sqlite") else store,
+        "scratch": profile.scratch,
         "packs_per_job": profile.packs_per_job,
         "signal_seconds": profile.signal_seconds,
         "jobs": [[[cell.key for cell in pack.cells] for pack in packs] for packs in jobs],
@@ -195,6 +196,7 @@ def executor_for(folder: Path, name: str, order: Order, profile: Profile, exclud
         setup=profile.lines or None,
         stderr_to_stdout=True,
         use_srun=profile.use_srun,
+        wckey=None,  # submitit's own, which a site that keeps such keys would refuse
         additional_parameters={"signal": warning, "requeue": True, **profile.extra},
         **{name: value for name, value in asked.items() if value},
     )

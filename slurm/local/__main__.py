@@ -175,9 +175,9 @@ class Cluster:
         )
 
     def _start_slurm(self) -> None:
-        database = {"MYSQL_UNIX_PORT": str(self.shape.database_socket)}
+        place = str(self.shape.database_socket)
         listed = ("sacctmgr", "--noheader", "show", "cluster", "format=cluster")
-        self._start("/usr/sbin/slurmdbd", ready=lambda: self._pid("slurmdbd.pid", "slurmdbd"), **database)
+        self._start("/usr/sbin/slurmdbd", ready=lambda: self._pid("slurmdbd.pid", "slurmdbd"), MYSQL_UNIX_PORT=place)
         wait(lambda: self._succeeds(*listed), 60)
         if "onehost" not in self._say(*listed):
             self._say("sacctmgr", "--immediate", "add", "cluster", "onehost")

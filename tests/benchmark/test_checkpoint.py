@@ -45,20 +45,19 @@ def same(found: Any, wanted: Any) -> bool:
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoint"
-    assert not checkpoint.exists(folder)
-    saved(folder)
-    assert checkpoint.exists(folder)
-    found, rows = checkpoint.load(folder, tree())
+    assert checkpoint.usable(folder) == []
+    path = saved(folder)
+    found, rows = checkpoint.load(path, tree())
     assert same(found, tree())
     assert same(rows, ROWS)
-    assert checkpoint.read_note(folder) == NOTE
+    assert checkpoint.usable(folder) == [(path, NOTE)]
     assert [each.name for each in folder.iterdir()] == ["state.npz"]
 
 
 def test_a_shape_serves_as_well_as_an_array(tmp_path: Path) -> None:
     saved(tmp_path)
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree())
-    assert same(checkpoint.load(tmp_path, shapes)[0], tree())
+    assert same(checkpoint.load(tmp_path / "state.npz", shapes)[0], tree())
 
 
 @pytest.mark.parametrize("fails", ["savez", "fsync", "replace"])
@@ -67,7 +66,7 @@ def test_a_save_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: pytes
     full(monkeypatch, fails)
     with pytest.raises(OSError, match="No space left"):
         checkpoint.save(tmp_path, tree(2.0), {}, {})
-    found, rows = checkpoint.load(tmp_path, tree())
+    found, rows = checkpoint.load(tmp_path / "state.npz", tree())
     assert same(found, tree())
     assert same(rows, ROWS)
 
@@ -93,10 +92,10 @@ def test_a_save_that_fails_leaves_no_litter(tmp_path: Path, monkeypatch: pytest.
 
 def unusable(folder: Path, like: Any) -> str:
     with pytest.raises(CheckpointError) as caught:
-        checkpoint.load(folder, like)
+        checkpoint.load(folder / "state.npz", like)
     text = str(caught.value)
-    assert text.startswith(f"the checkpoint in {folder} can't be used (")
-    assert text.endswith("); delete it to start this run again")
+    assert text.startswith(f"the checkpoint {folder / 'state.npz'} can't be used (")
+    assert text.endswith(f"); delete {folder} to start this run again")
     return text
 
 
@@ -105,8 +104,8 @@ def test_a_truncated_file_says_what_to_do(tmp_path: Path, keep: int) -> None:
     path = saved(tmp_path)
     path.write_bytes(path.read_bytes()[:keep])
     unusable(tmp_path, tree())
-    with pytest.raises(CheckpointError, match="delete it to start this run again"):
-        checkpoint.read_note(tmp_path)
+    with pytest.raises(CheckpointError, match="to start this run again"):
+        checkpoint.usable(tmp_path)
 
 
 def test_an_empty_file_says_what_to_do(tmp_path: Path) -> None:
@@ -120,8 +119,8 @@ def unnoticed(folder: Path, good: bytes, place: int, like: Tree) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found, rows = checkpoint.load(folder, like)
-            note = checkpoint.read_note(folder)
+            found, rows = checkpoint.load(folder / "state.npz", like)
+            ((_, note),) = checkpoint.usable(folder)
     except CheckpointError:
         return None
     except Exception as error:  # whatever it is, it is not the sentence
@@ -168,7 +167,7 @@ def test_no_pickle_is_written(tmp_path: Path) -> None:
     objects = np.array([{"a": 1}], dtype=object)
     with pytest.raises(ValueError, match="allow_pickle"):
         checkpoint.save(tmp_path, {"a": objects}, {}, {})
-    assert not checkpoint.exists(tmp_path)
+    assert checkpoint.usable(tmp_path) == []
 
 
 def test_no_pickle_is_read(tmp_path: Path) -> None:

@@ -8,43 +8,35 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.estimate import estimate, pack_memory, pack_seconds, seconds_spent
+from benchmark.estimate import estimate, measured_rates, pack_memory, pack_seconds
 from benchmark.plan import make
 from benchmark.records import folder_of
 from benchmark.request import Request
 from envs import load_suite
 
 
-def write(folder: Path, lines: list[dict[str, int]]) -> None:
+def write(folder: Path, lines: list[dict[str, float]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "attempts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-def test_only_attempts_with_two_ends_count(tmp_path: Path) -> None:
-    """The first was killed, the third never began; 5 s and 2 s are left."""
-    lines = [{"attempt": 1, "start": 0}, {"attempt": 2, "start": 100_000}, {"attempt": 2, "end": 105_000}]
-    lines += [{"attempt": 3, "end": 200_000}, {"attempt": 4, "start": 300_000}, {"attempt": 4, "end": 302_000}]
-    write(tmp_path, lines)
-    assert seconds_spent(tmp_path) == 7.0
 
 
 def test_done_seeds_tell_what_the_others_will_take(tmp_path: Path) -> None:
     """One of two seeds is done, and the pack took 60 s: half of that is left. Nothing measured: the declared costs."""
     plan = make(Request("toy", "quick", methods="fql", tasks=("bandit-v0",), seeds="0,1"))
     (pack,) = plan.packs
-    declared = estimate(tmp_path, plan.packs, {pack.name: 2})
-    assert (declared.measured, declared.device_seconds) == (0, pytest.approx(pack_seconds(pack)))
+    declared = estimate(plan.packs, measured_rates(tmp_path, plan.packs))
+    assert (declared.measured, declared.device_seconds) == (0, pytest.approx(pack_seconds(pack, {})))
     assert declared.updates == 2 * (800 + 120 - 50 + 1)
     folder = folder_of(tmp_path, pack.first.key)
-    write(folder, [{"attempt": 1, "start": 0}, {"attempt": 1, "end": 60_000}])
+    write(folder, [{"attempt": 1, "start": 0, "device_share": 0.5}, {"attempt": 1, "end": 60_000}])
     (folder / "done.json").write_text("{}")
-    measured = estimate(tmp_path, plan.packs, {pack.name: 1})
+    measured = estimate([pack.of(pack.cells[1:])], measured_rates(tmp_path, plan.packs))
     assert (measured.measured, measured.device_seconds) == (1, pytest.approx(30.0))
 
 
 def test_costly_methods_are_said_to_be(tmp_path: Path) -> None:
     packs = make(Request("ogbench", "paper", methods="flow,qpilots_m", tasks=("cube-double*task1*",))).packs
-    seconds = {pack.first.method: pack_seconds(pack) for pack in packs}
+    seconds = {pack.first.method: pack_seconds(pack, {}) for pack in packs}
     assert seconds["qpilots_m"] > 5 * seconds["flow"]
 
 

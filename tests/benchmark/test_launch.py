@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning"),  # MLflow never closes its connections
 ]
 ROOT = Path(__file__).parents[2]
-BLOCKED = ("mlflow", "torch", "ogbench", "mujoco", "gymnasium", "dm_control", "submitit", "sqlalchemy")
+BLOCKED = ("mlflow", "torch", "ogbench", "mujoco", "gymnasium", "dm_control", "sqlalchemy")
 
 
 def environment(root: Path = ROOT, **more: str) -> dict[str, str]:

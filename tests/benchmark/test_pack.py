@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ import pytest
 from benchmark import agents, checkpoint, trainer
 from benchmark.build import share
 from benchmark.pack import Stopped
-from benchmark.records import Records, folder_of, state_of
+from benchmark.records import folder_of, state_of
 from tests.benchmark import tiny
 
 pytestmark = [
@@ -31,9 +32,9 @@ class Stop:
     def __init__(self, at: int = 0) -> None:
         self.at, self.asked = at, 0
 
-    def __call__(self) -> bool:
+    def __call__(self) -> str:
         self.asked += 1
-        return self.asked == self.at
+        return "stopped" if self.asked == self.at else ""
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_a_run_that_stopped_is_the_run_that_never_did(whole: tuple[Path, int], t
 def test_a_run_that_stops_at_every_point_gets_there(whole: tuple[Path, int], tmp_path: Path) -> None:
     for _ in range(3 * whole[1]):
         try:
-            tiny.run(tmp_path, tiny.cells(), lambda: True)
+            tiny.run(tmp_path, tiny.cells(), lambda: "stopped")
             break
         except Stopped:
             pass
@@ -282,14 +283,24 @@ def test_a_disk_that_is_full_fails_the_pack_with_a_sentence(
 
 def test_a_damaged_checkpoint_says_what_to_do(whole: tuple[Path, int], tmp_path: Path) -> None:
     pause(tmp_path, 2)
-    path = folder_of(tmp_path, tiny.cells()[0].key) / "checkpoint" / "state.npz"
-    path.write_bytes(path.read_bytes()[:-100])
+    folder = folder_of(tmp_path, tiny.cells()[0].key) / "checkpoint"
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes()[:-100])
     failed = tiny.run(tmp_path, tiny.cells())
     assert {cell.seed for cell, _ in failed} == {6, 8}
-    assert "delete it to start this run again" in failed[0][1]
-    path.unlink()
+    assert "to start this run again" in failed[0][1]
+    shutil.rmtree(folder)
     assert tiny.run(tmp_path, tiny.cells()) == []
     assert_same(tmp_path, whole[0], tolerance=1e-5)
+
+
+def test_a_checkpoint_that_is_damaged_leaves_the_one_before(whole: tuple[Path, int], tmp_path: Path) -> None:
+    """The pack goes back to what both members have, and is the same run."""
+    pause(tmp_path, 6)
+    path = folder_of(tmp_path, tiny.cells()[0].key) / "checkpoint" / "state.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert tiny.run(tmp_path, tiny.cells()) == []
+    assert_same(tmp_path, whole[0])
 
 
 def test_a_run_that_another_worker_finished_is_left_alone(whole: tuple[Path, int], tmp_path: Path) -> None:
@@ -301,12 +312,15 @@ def test_a_run_that_another_worker_finished_is_left_alone(whole: tuple[Path, int
     assert attempts == [(folder_of(tmp_path, cell.key) / "attempts.jsonl").read_text() for cell in tiny.cells()]
 
 
-def test_a_run_that_fails_before_it_begins_says_where_and_with_what(tmp_path: Path) -> None:
-    """A pack-mate is locked: the others' attempt still names machine and simulator, or they would be a table apart."""
+def test_a_run_that_fails_before_it_begins_says_where_and_with_what(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No room for checkpoints: the attempt still names machine and simulator, or the run would be a table apart."""
     first, second = tiny.cells()
-    other = Records(tmp_path, second)
-    assert {cell.key for cell, _ in tiny.run(tmp_path, [first, second])} == {first.key, second.key}
-    other.close()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    failed = tiny.run(tmp_path, [first, second])
+    assert {cell.key for cell, _ in failed} == {first.key, second.key}
+    assert "make room" in failed[0][1]
     lines = [json.loads(line) for line in (folder_of(tmp_path, first.key) / "attempts.jsonl").read_text().splitlines()]
     assert [line["attempt"] for line in lines] == [1, 1]
     assert "start" in lines[0]

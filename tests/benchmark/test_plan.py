@@ -120,7 +120,8 @@ def test_a_key_depends_on_every_word_that_changes_a_result(change: dict[str, Any
 def test_a_key_depends_on_nothing_else() -> None:
     """Folders, jobs and executors are no part of a request, nor is the order or number of the seeds beside it."""
     assert {each.name for each in dataclasses.fields(Request)} == {
-        *("suite", "preset", "methods", "tasks", "domains", "seeds", "overrides", "value", "backbone", "data")
+        *("suite", "preset", "methods", "tasks", "domains", "seeds", "overrides", "value", "backbone", "data"),
+        "sweeps",
     }
     assert set(bandit().cells[0].configuration) == set(FIXED)
     keys = {cell.seed: cell.key for cell in bandit().cells}

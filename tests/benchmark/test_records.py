@@ -13,8 +13,16 @@ from typing import Any
 
 import pytest
 
+from benchmark.lease import LeaseHeld
 from benchmark.plan import Cell
-from benchmark.records import Records, RunDamaged, RunLocked, folder_of, read_json, state_of, write_json
+from benchmark.records import (
+    Records,
+    RunDamaged,
+    folder_of,
+    read_json,
+    state_of,
+    write_json,
+)
 from envs._suite import SuiteError
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +79,7 @@ def test_states_in_the_order_of_a_life(begin: Begin, tmp_path: Path, folder: Pat
     again = begin()
     assert state_of(folder) == "begun"
     assert not (folder / "failed.json").exists()
-    again.stop()
+    again.stop("stopped")
     assert state_of(folder) == "begun"
     last = begin()
     last.finish({"x": 1.0})
@@ -156,7 +164,9 @@ def test_a_torn_line_of_an_attempt_is_forgotten(begin: Begin, folder: Path) -> N
     with (folder / "attempts.jsonl").open("a") as file:
         file.write('{"attempt": 1, "en')
     assert begin().attempt == 2
-    assert [each["attempt"] for each in lines(folder / "attempts.jsonl")] == [1, 2]
+    assert [(each["attempt"], each.get("how", "start")) for each in lines(folder / "attempts.jsonl")] == [
+        *((1, "start"), (1, "lost"), (2, "start"))
+    ]
 
 
 def test_a_full_disk_is_an_error_once(begin: Begin, folder: Path) -> None:
@@ -173,7 +183,7 @@ def test_a_full_disk_is_an_error_once(begin: Begin, folder: Path) -> None:
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     records = Records(tmp_path, CELL)
-    with pytest.raises(RunLocked, match=CELL.key):
+    with pytest.raises(LeaseHeld, match=CELL.key):
         Records(tmp_path, CELL)
     records.close()
     Records(tmp_path, CELL).close()
@@ -183,10 +193,11 @@ SECOND = f"""
 import sys
 from pathlib import Path
 from benchmark.plan import Cell
-from benchmark.records import Records, RunLocked
+from benchmark.lease import LeaseHeld
+from benchmark.records import Records
 try:
     Records(Path(sys.argv[1]), Cell({CELL.configuration!r}, {{}}))
-except RunLocked as error:
+except LeaseHeld as error:
     print("locked")
 else:
     print("open")

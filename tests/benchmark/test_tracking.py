@@ -23,6 +23,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from analysis.store import Results, read, read_runs
+from benchmark.lease import Lease
 from benchmark.spool import Spool
 from benchmark.tracking import Tracker, TrackingError, default_uri, prepare
 
@@ -57,6 +58,7 @@ class Run:
         }
         self.write("config.json", config)
         self.write("provenance.json", {"settings.episodes": "preset quick [toy]"})
+        self.lease: Lease | None = None
 
     def write(self, name: str, content: Any) -> None:
         (self.folder / name).write_text(json.dumps(content))
@@ -68,12 +70,29 @@ class Run:
     def attempt(self, number: int, **more: Any) -> None:
         start = {"attempt": number, "start": 1000 * number, "host": f"h{number}", "gpu": "cpu", "git_dirty": False}
         self.add("attempts.jsonl", start | {"plan": "p", "versions": {"mujoco": "3.3.7"}, **more})
+        self.lease = self.lease or Lease(self.folder / "lease.json")
 
     def log(self, step: int, time: int, **values: float) -> None:
         self.add("metrics.jsonl", {"t": time, "step": step, "m": values})
+        self.save()
+
+    def save(self) -> None:
+        """There is a checkpoint with all that was logged."""
+        self.write("saved.json", {"offset": (self.folder / "metrics.jsonl").stat().st_size})
+
+    def end(self, number: int, how: str) -> None:
+        self.add("attempts.jsonl", {"attempt": number, "end": 1000 * number + 500, "how": how})
+        self.leave()
+
+    def leave(self) -> None:
+        """Its process ends."""
+        if self.lease:
+            self.lease.release()
+        self.lease = None
 
     def finish(self, **final: float) -> None:
         self.add("attempts.jsonl", {"attempt": 1, "end": 9000, "how": "done"})
+        self.leave()
         self.write("done.json", {"final": final or {"offline_success": 0.5, "online_success": 0.75}})
 
 
@@ -209,17 +228,31 @@ def test_a_half_written_line_waits(root: Path, tracker: Tracker) -> None:
     run.log(10, 1010, loss=1.0)
     with (run.folder / "metrics.jsonl").open("a") as file:
         file.write('{"t": 1020, "step": 20, "m": {"lo')
+    run.save()
     tracker.push(run.folder)
     assert values(root, "loss") == {10: 1.0}
     with (run.folder / "metrics.jsonl").open("a") as file:
         file.write('ss": 0.5}}\n')
+    run.save()
+    tracker.push(run.folder)
+    assert values(root, "loss") == {10: 1.0, 20: 0.5}
+
+
+def test_what_an_interruption_may_take_back_is_not_sent(root: Path, tracker: Tracker) -> None:
+    run = Run(root)
+    run.attempt(1)
+    run.log(10, 1010, loss=1.0)
+    run.add("metrics.jsonl", {"t": 1020, "step": 20, "m": {"loss": 0.5}})  # behind the checkpoint
+    tracker.push(run.folder)
+    assert values(root, "loss") == {10: 1.0}
+    run.finish()
     tracker.push(run.folder)
     assert values(root, "loss") == {10: 1.0, 20: 0.5}
 
 
 @pytest.mark.parametrize("steps_after", [1, 5])
 def test_metrics_that_were_cut_back(root: Path, tracker: Tracker, steps_after: int) -> None:
-    """A resumed run goes back to its checkpoint; its later values replace the ones already sent."""
+    """The last checkpoint was damaged, and the run goes back further than was sent: its later values replace those."""
     run = Run(root)
     run.attempt(1)
     for step in (10, 20, 30):
@@ -247,19 +280,28 @@ def test_status_follows_the_folder(root: Path, tracker: Tracker) -> None:
         seen.append(only(root)["status"])
 
     push()
-    run.add("attempts.jsonl", {"attempt": 1, "end": 1500, "how": "stopped"})
+    run.end(1, "stopped")
     push()
     run.attempt(2)
     push()
-    run.add("attempts.jsonl", {"attempt": 2, "end": 2500, "how": "failed"})
+    run.end(2, "failed")
     run.write("failed.json", {"error": "ValueError", "message": "no", "attempt": 2})
     push()
     (run.folder / "failed.json").unlink()
     run.attempt(3)
     push()
+    run.end(3, "requeued")
+    push()
+    run.attempt(4)
+    push()
+    run.leave()  # killed: it could not say how it ended
+    push()
+    run.attempt(5)
     run.finish()
     push()
-    assert seen == ["RUNNING", "KILLED", "RUNNING", "FAILED", "RUNNING", "FINISHED"]
+    assert seen == [
+        *("RUNNING", "KILLED", "RUNNING", "FAILED", "RUNNING", "SCHEDULED", "RUNNING", "KILLED", "FINISHED")
+    ]
     (attempts,) = (root / "artifacts").rglob("attempts.jsonl")
     assert attempts.read_bytes() == (run.folder / "attempts.jsonl").read_bytes()
 

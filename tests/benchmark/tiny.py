@@ -63,13 +63,13 @@ def shared() -> Shared:
     return share(site(Path("nowhere")), cells("6")[0])
 
 
-def never() -> bool:
-    return False
+def never() -> str:
+    return ""
 
 
-def run(root: Path, pack: list[Cell], stop: Callable[[], bool] = never) -> list[tuple[Cell, str]]:
-    """The pack to its end, as a worker runs it."""
-    return run_pack(site(root), pack, lambda event: None, stop)
+def run(root: Path, pack: list[Cell], stop: Callable[[], str] = never) -> list[tuple[Cell, str]]:
+    """The pack to its end, as a worker runs it; what failed."""
+    return run_pack(site(root), pack, lambda event: None, stop).failed
 
 
 def done(root: Path, cell: Cell) -> dict[str, float]:

@@ -169,7 +169,7 @@ class Subject:
         (pack,) = make(request).packs
         with TemporaryDirectory() as folder:
             site = Site(Path(folder), Path(folder), 0, {"versions": {}})
-            assert run_pack(site, pack.cells, lambda event: None, lambda: False) == []
+            assert run_pack(site, pack.cells, lambda event: None, lambda: "").failed == []
             done = [json.loads((folder_of(Path(folder), cell.key) / "done.json").read_text()) for cell in pack.cells]
         return float(np.mean([each["final"]["online_success"] for each in done]))
 

@@ -16,6 +16,12 @@ GOLDEN = Path(__file__).parent / "data" / "golden"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", type=Path, default=GOLDEN, metavar="DIR", help="folder of golden vectors to check")
+    parser.addoption("--kills", type=int, default=6, metavar="N", help="how often to kill a run in the test of kills")
+
+
+@pytest.fixture(scope="session")
+def kills(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--kills"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -47,7 +47,7 @@ def prepare(uri: str, experiment: str, artifacts: Path) -> None:
     path = _database(uri)
     with _translated(uri):
         if path is None:
-            _reach(uri)
+            reach(uri)
             _ensure(_client(uri), experiment, None if uri.startswith("http") else artifacts)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,14 +109,14 @@ class Tracker:
 
     def _reachable(self) -> bool:
         try:
-            _reach(self.uri)
+            reach(self.uri)
         except TrackingError:
             return False
         return True
 
     @cached_property
     def _client(self) -> MlflowClient:
-        _reach(self.uri)
+        reach(self.uri)
         return _client(self.uri)
 
     @cached_property
@@ -186,7 +186,7 @@ def _database(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
-def _reach(uri: str) -> None:
+def reach(uri: str) -> None:
     """Fail at once if no store is there: MLflow would create a missing database, and wait long for a missing server."""
     import requests
 

@@ -49,7 +49,7 @@ def ask(*words: str) -> str:
         raise SlurmError(f"{words[0]} did not answer in {SECONDS} s; try again later") from error
     if found.returncode:
         said = " ".join((found.stderr or found.stdout).split()) or f"status {found.returncode}"
-        raise SlurmError(f"{words[0]} failed ({said}); see whether the cluster is up")
+        raise SlurmError(f"{words[0]} failed ({said}); mend the profile, or ask the cluster's admins")
     return found.stdout
 
 

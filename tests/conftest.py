@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def kills(request: pytest.FixtureRequest) -> int:
-    return int(request.config.getoption("--kills"))
+    return int(str(request.config.getoption("--kills")))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -95,14 +95,8 @@ class Cluster:
         """Start a daemon apart from this process and its streams, and wait until it is ready."""
         log = self.folder / "log" / f"{Path(words[0]).name}.out"
         with log.open("ab") as output:
-            subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=self.environment | more,
-                start_new_session=True,
-            )
+            streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
+            subprocess.run(("setsid", "--fork", *words), env=self.environment | more, check=True, **streams)
         if not wait(ready, seconds):
             raise ClusterError(f"{words[0]} does not get ready; see {log} and the other files there")
 

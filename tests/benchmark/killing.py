@@ -1,6 +1,7 @@
 """Runs a tiny pack in processes of their own, which are killed where they are told to be: for tests of what survives.
 
-``python killing.py`` reads a JSON line for each run and answers with one: {"status", "events", "seconds"}.
+``python killing.py`` reads a JSON line for each run and answers with one: {"status", "said", "seconds"}; ``said`` is
+the number of events in a whole run, or the one before which it was killed.
 The processes share one start (imports take seconds, a fork takes none) and the compiled programs of a folder.
 
 A run trains and sends its records to MLflow at the same time. "at": kill it, with SIGKILL, right before the n-th of the
@@ -26,8 +27,8 @@ PUSH_SECONDS = 0.02
 class Events:
     """Counts what happens in this process, from any of its threads, and ends it right before the chosen one."""
 
-    def __init__(self, at: int) -> None:
-        self.at, self.count = at, 0
+    def __init__(self, at: int, answers: int) -> None:
+        self.at, self.count, self.answers = at, 0, answers
         self._lock = threading.Lock()
 
     def watch(self, owner: Any, name: str) -> None:
@@ -37,13 +38,14 @@ class Events:
             with self._lock:
                 self.count += 1
                 if self.count == self.at:
+                    os.write(self.answers, name.encode())
                     os.kill(os.getpid(), signal.SIGKILL)
             return function(*arguments, **named)
 
         setattr(owner, name, watched)
 
 
-def run(root: Path, programs: Path, at: int) -> int:
+def run(root: Path, programs: Path, at: int, answers: int) -> int:
     """The pack to its end in this process, or to its kill; how many events there were."""
     import jax
 
@@ -56,7 +58,7 @@ def run(root: Path, programs: Path, at: int) -> int:
     jax.config.update("jax_compilation_cache_dir", str(programs))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    events = Events(at)
+    events = Events(at, answers)
     for owner, name in (
         (trainer, "train"),
         (trainer, "act_rows"),
@@ -92,7 +94,7 @@ def run(root: Path, programs: Path, at: int) -> int:
 
 def child(order: dict[str, Any], answers: int) -> None:
     try:
-        count = run(Path(order["root"]), Path(order["programs"]), order.get("at", 0))
+        count = run(Path(order["root"]), Path(order["programs"]), order.get("at", 0), answers)
         os.write(answers, str(count).encode())
         os._exit(0)
     finally:
@@ -119,8 +121,8 @@ def main() -> None:
                 os.kill(process, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         with os.fdopen(read) as answers:
-            events = int(answers.read() or 0)
-        print(json.dumps({"status": status, "events": events, "seconds": time.monotonic() - started}), flush=True)
+            said = answers.read()
+        print(json.dumps({"status": status, "said": said, "seconds": time.monotonic() - started}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,125 @@
+"""The doctor's job: it looks at folder, program, device and store from a node, and the doctor reads what it saw.
+
+On the node it is ``python -m slurm.probe FOLDER URI``, which prints a line for each thing as soon as it is there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shlex
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark import tracking
+from benchmark.lease import host_name
+from slurm.cluster import PREFIX, ask
+from slurm.profile import Profile
+
+PROBE_SECONDS = 120.0
+"""How long the job may wait for a node; it itself takes a moment."""
+WORKER = "benchmark.worker"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one look found: 'ok', 'warn' (runs get to their end, but ...) or 'fail'."""
+
+    level: str
+    what: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.level:4} {self.what}" + (f": {self.mend}" if self.mend else "")
+
+
+def probe(profile: Profile, root: Path) -> Iterator[Finding]:
+    """A job that looks at folder, program, device and store from a node."""
+    root.mkdir(parents=True, exist_ok=True)
+    folder = root / f".doctor-{uuid.uuid4().hex[:8]}"
+    folder.mkdir()
+    try:
+        yield from _read_probe(profile, folder, _send_probe(profile, root, folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _send_probe(profile: Profile, root: Path, folder: Path) -> str:
+    """Submit it; its number."""
+    python = profile.python or shlex.quote(sys.executable)
+    words = [python, "-m", "slurm.probe", shlex.quote(str(folder)), shlex.quote(tracking.default_uri(root))]
+    (folder / "probe.sh").write_text("\n".join(["#!/bin/bash", *profile.lines, " ".join(words), ""]))
+    asked = {
+        "partition": profile.partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "constraint": profile.constraint,
+        "gres": profile.gres,
+        **profile.extra,
+    }
+    options = [f"--{name}={value}" for name, value in asked.items() if value]
+    options += [f"--job-name={PREFIX}doctor", "--time=1", "--cpus-per-task=1", "--mem=2G", f"--output={folder}/said"]
+    return ask("sbatch", "--parsable", *options, str(folder / "probe.sh")).strip()
+
+
+def _read_probe(profile: Profile, folder: Path, job: str) -> Iterator[Finding]:
+    said, deadline = folder / "said", time.monotonic() + PROBE_SECONDS
+    while (state := ask("squeue", "--noheader", f"--jobs={job}", "--states=all", "--format=%T|%r").strip()) and (
+        state.split("|")[0] in ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING")
+    ):
+        if time.monotonic() > deadline:
+            ask("scancel", job)
+            reason = state.partition("|")[2]
+            yield Finding(
+                "warn", f"probe job {job} did not end in {PROBE_SECONDS:.0f} s ({reason})", "look again later"
+            )
+            return
+        time.sleep(0.5)
+    text = _settled(said)
+    if text is None:
+        mend = f"{folder.parent} is no shared file system: give an --out that every node sees"
+        yield Finding("fail", f"probe job {job} ended, and what it wrote is not here", mend)
+        return
+    found = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
+    if found.get("folder") != "True":
+        yield Finding(
+            "fail", f"{folder.parent} is not there on {found.get('host')}", "give an --out that every node sees"
+        )
+    if "end" not in found:
+        last = text.strip().splitlines()[-1][:200] if text.strip() else "it said nothing"
+        yield Finding("fail", f"probe job {job} broke down on {found.get('host')}", f"{last} (see setup and python)")
+        return
+    if profile.gres.startswith("gpu") and not found.get("device"):
+        yield Finding(
+            "warn", f"CUDA_VISIBLE_DEVICES is empty on {found['host']}", "the gpu may not be given to the job"
+        )
+    yield Finding("ok", f"probe job {job} ran on {found['host']}: folder, program and store are there")
+
+
+def _settled(path: Path) -> str | None:
+    """A file that another machine wrote: it may be there a little later."""
+    for _ in range(20):
+        if path.exists() and path.stat().st_size:
+            return path.read_text(errors="replace")
+        time.sleep(0.5)
+    return path.read_text(errors="replace") if path.exists() else None
+
+
+def look(folder: str, uri: str) -> None:
+    """On the node: say what is there."""
+    print("host", host_name(), flush=True)
+    print("folder", Path(folder).is_dir(), flush=True)
+    print("device", os.environ.get("CUDA_VISIBLE_DEVICES", ""), flush=True)
+    importlib.import_module(WORKER)  # with everything that a run needs
+    if not uri.startswith("sqlite"):
+        tracking.reach(uri)
+    print("end", True, flush=True)
+
+
+if __name__ == "__main__":
+    look(*sys.argv[1:])

@@ -13,7 +13,6 @@ from benchmark.portion import pieces
 from slurm.cluster import Ended
 from slurm.profile import Profile
 
-NO_MEMORY = "OUT_OF_MEMORY"
 NODE_STATES = ("NODE_FAIL", "BOOT_FAIL", "FAILED")
 CELLS_FAILED = 3
 """Exit status of a job whose cells failed, by their own records, on a machine that did what it should."""
@@ -48,13 +47,18 @@ def chunks(jobs: Sequence[list[Pack]], most: int) -> list[list[list[Pack]]]:
     return [list(jobs[start : start + most]) for start in range(0, len(jobs), most)]
 
 
-def bad_nodes(history: Sequence[Ended], allowed: int) -> list[str]:
-    """Nodes that broke ``allowed`` jobs or more; none where most nodes did, since then it is not the nodes."""
-    broke = Counter(each.node for each in history if each.state in NODE_STATES and not _by_cells(each))
-    seen = {each.node for each in history if each.node and "None" not in each.node}
-    bad = sorted(node for node, count in broke.items() if node in seen and allowed and count >= allowed)
-    return bad if 2 * len(bad) <= len(seen) or len(seen) == 1 < len(bad) else []
+def bad_nodes(history: Sequence[Ended], no_memory: Collection[str], allowed: int) -> list[str]:
+    """Nodes that broke ``allowed`` jobs or more (0: none are counted).
 
+    None where it is more than half of the nodes that were used: then it is not the nodes. A single one that was used
+    may be bad, since one that breaks jobs at once draws all others to it.
+    """
 
-def _by_cells(ended: Ended) -> bool:
-    return ended.exit == f"{CELLS_FAILED}:0"
+    def broken(ended: Ended) -> bool:
+        by_cells = ended.exit == f"{CELLS_FAILED}:0" or ended.job in no_memory
+        return ended.state in NODE_STATES and not by_cells
+
+    used = {each.node for each in history if each.node and "None" not in each.node}
+    broke = Counter(each.node for each in history if broken(each))
+    bad = sorted(node for node in used if allowed and broke[node] >= allowed)
+    return bad if len(used) == 1 or 2 * len(bad) <= len(used) else []

@@ -30,7 +30,7 @@ from benchmark.portion import left
 from benchmark.records import attempts_of, fail_for_the_dead, folder_of, read_json, state_of, write_json
 from slurm.cluster import PREFIX, Ended, SlurmError, ask, history, limits, queue
 from slurm.job import FILE, Job, folder_of_submission
-from slurm.packing import NO_MEMORY, bad_nodes, chunks, jobs_of, starved_starts
+from slurm.packing import bad_nodes, chunks, jobs_of, starved_starts
 from slurm.profile import Profile, load_profile
 
 TIMEOUTS = 1000
@@ -70,14 +70,15 @@ def run(order: Order, listener: Listener) -> Outcome:
 
 def _submit(root: Path, order: Order, packs: list[Pack], profile: Profile) -> Outcome:
     outcome, past = Outcome(), history(submissions(root))
-    starved = starved_cells(root, packs, past)
+    no_memory = jobs_without_memory(root, past)
+    starved = starved_cells(root, packs, no_memory)
     for pack in left(packs, lambda cell: starved.get(cell.key, 0) >= HALVED_ONCE):
         for cell in pack.cells:
             text = "its job was ended for lack of memory, also as half a pack; give memory_gb in the profile more"
             fail_for_the_dead(root, cell, "OutOfMemory", text)
             outcome.failed.append((cell, text))
     packs = left(packs, lambda cell: starved.get(cell.key, 0) < HALVED_ONCE)
-    excluded = usable_exclusions(bad_nodes(past, profile.exclude_after), profile)
+    excluded = usable_exclusions(bad_nodes(past, no_memory, profile.exclude_after), profile)
     array, room = most_jobs()
     jobs = jobs_of(packs, profile, starved)
     for part in chunks(jobs[:room], array):
@@ -95,9 +96,18 @@ def submissions(root: Path) -> list[str]:
     return sorted(path.parent.name for path in root.glob(f"slurm/*/{FILE}"))
 
 
-def starved_cells(root: Path, packs: list[Pack], past: list[Ended]) -> dict[str, int]:
+def jobs_without_memory(root: Path, past: list[Ended]) -> set[str]:
+    """Jobs that were ended for lack of memory. Where no control groups do that, only the log tells it from a kill."""
+    found = {each.job for each in past if each.state == "OUT_OF_MEMORY"}
+    for each in past:
+        if each.state == "FAILED" and each.exit.endswith(":9"):
+            logs = [path.read_text(errors="replace") for path in root.glob(f"slurm/*/{each.job}_*_log.out")]
+            found |= {each.job} if any("memory limit" in log for log in logs) else set()
+    return found
+
+
+def starved_cells(root: Path, packs: list[Pack], no_memory: set[str]) -> dict[str, int]:
     """How often the jobs of these cells were ended for lack of memory, by their keys."""
-    no_memory = {each.job for each in past if each.state == NO_MEMORY}
     if not no_memory:
         return {}
     cells = [cell for pack in packs for cell in pack.cells]

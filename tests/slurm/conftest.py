@@ -66,6 +66,12 @@ def slurm(*words: str) -> str:
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 
+def toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} = {toml(each)}" for name, each in value.items()) + "}"
+    return json.dumps(value)
+
+
 @dataclass
 class Place:
     """A folder whose runs are sent to the cluster, and the plan of them."""
@@ -78,8 +84,8 @@ class Place:
         """The launch command; what a profile says beside the usual can be changed from one time to the next."""
         values = {"time_minutes": 10, "cpus": 1, "memory_gb": 2, "signal_seconds": 50, "partition": "main"}
         path = self.root / "profile.toml"
-        lines = [f"{name} = {json.dumps(value)}" for name, value in (values | self.profile | profile).items()]
-        path.write_text("\n".join([*lines, "[environment]", 'JAX_PLATFORMS = "cpu"']))
+        values |= {"environment": {"JAX_PLATFORMS": "cpu"}, **self.profile, **profile}
+        path.write_text("\n".join(f"{name} = {toml(value)}" for name, value in values.items()))
         return self.command("launch", *self.words, "--executor", "slurm", "--profile", str(path), *more)
 
     def command(self, module: str, *words: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,186 @@
+"""What a real cluster does to jobs, one fault at a time: preemption, a node that goes away, no memory, a worker that is
+killed; and launches that race."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmark.lease import holder
+from benchmark.records import LEASE, attempts_of
+from tests.benchmark.test_launch import environment
+from tests.slurm.conftest import MakePlace, Place, slurm, wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.slurm]
+LONG = "flow.offline_steps=100000"
+
+
+def begun(place: Place, cells: int = 1) -> list[str]:
+    """The jobs of a launch, once they train."""
+    wait_for(lambda: sum(place.trains(cell) for cell in place.cells) >= cells, 120.0, place.root)
+    return sorted({place.job(cell) for cell in place.cells if place.trains(cell)})
+
+
+def assert_complete(place: Place) -> None:
+    """All are done, with every line of metrics once."""
+    assert place.states() == {"flow": {"done"}}
+    for cell in place.cells:
+        lines = map(json.loads, (place.folder(cell) / "metrics.jsonl").read_text().splitlines())
+        steps = [line["step"] for line in lines if "offline/loss" in line["m"]]
+        assert steps == list(range(500, cell.configuration["settings"]["offline_steps"] + 1, 500))
+
+
+def test_a_preempted_job_saves_and_goes_on_elsewhere(place: MakePlace) -> None:
+    here = place("flow", LONG, seeds="0", partition="low", extra={"nodelist": "n4"})
+    assert here.launch().returncode == 0
+    begun(here)
+    options = ("--partition=main", "--nodelist=n4", "--exclusive", "--output=/dev/null", "--parsable")
+    other = slurm("sbatch", *options, "--wrap=sleep 5").strip()
+    (cell,) = here.cells
+    wait_for(lambda: "requeued" in here.ends(cell), 60.0, here.root)
+    here.settle()
+    assert slurm("sacct", "-X", "-n", "-j", other, "-o", "State").strip() == "COMPLETED"
+    assert here.ends(cell) == ["requeued", "done"]
+    assert_complete(here)
+
+
+def test_a_job_whose_node_went_away_goes_on_elsewhere_and_the_node_is_left_out(place: MakePlace) -> None:
+    here = place("flow", LONG, seeds="0", exclude_after=1, extra={"nodelist": "n3"})
+    assert here.launch().returncode == 0
+    begun(here)
+    (cell,) = here.cells
+    try:
+        slurm("scontrol", "update", "nodename=n3", "state=down", "reason=test")
+        wait_for(lambda: any("PENDING" in line for line in here.queue()), 60.0, here.root)
+        slurm("scontrol", "update", f"jobid={here.job(cell)}", "nodelist=n2")
+        here.settle()
+    finally:
+        slurm("scontrol", "update", "nodename=n3", "state=resume")
+    assert here.ends(cell) in (["lost", "done"], ["stopped", "done"])  # TERM comes first, and may be heard in time
+    assert {line["host"] for line in attempts_of(here.folder(cell)) if "start" in line} == {"n2", "n3"}
+    assert_complete(here)
+    more = Place(here.root, tuple("1" if word == "0" else word for word in here.words), here.profile | {"extra": {}})
+    said = more.launch()
+    assert "left out, since they broke 1 jobs: n3" in said.stdout
+    assert "ExcNodeList=n3" in slurm("scontrol", "show", "job", more.queue()[0].split("|")[0])
+    more.settle()
+
+
+def test_a_pack_without_memory_is_halved(place: MakePlace) -> None:
+    here = place("flow", LONG)
+    assert "Submitted 2 cells in 1 jobs" in here.launch(memory_gb=0.2).stdout
+    here.settle()
+    (job,) = {here.job(cell) for cell in here.cells}
+    assert "Exceeded job memory limit" in next(here.root.glob(f"slurm/*/{job}_*_log.out")).read_text()
+    assert here.command("status").returncode == 1
+    assert "Submitted 2 cells in 2 jobs" in here.launch().stdout
+    here.settle()
+    assert_complete(here)
+
+
+def job_names(place: Place) -> str:
+    return ",".join(f"bench-{path.parent.name}" for path in place.root.glob("slurm/*/jobs.json"))
+
+
+def test_a_worker_that_is_killed_is_followed_by_halves_in_the_same_job(place: MakePlace) -> None:
+    here = place("flow", LONG)
+    assert here.launch().returncode == 0
+    begun(here, cells=2)
+    owner = holder(here.folder(here.cells[0]) / LEASE)
+    assert owner is not None
+    os.kill(owner.pid, signal.SIGKILL)
+    here.settle()
+    assert_complete(here)
+    for cell in here.cells:
+        assert here.ends(cell) == ["lost", "done"]
+        starts = [line for line in attempts_of(here.folder(cell)) if "start" in line]
+        assert [line["device_share"] for line in starts] == [0.5, 1.0]
+        assert len({line["slurm_job"] for line in starts}) == 1
+
+
+def test_of_two_launches_at_once_each_cell_is_sent_by_one(place: MakePlace) -> None:
+    here = place("flow,bon,fql,ifql", seeds="0-3", seeds_per_pack=1, extra={"begin": "now+1hour"})
+    here.launch("--dry-run")  # writes the profile
+    words = [*here.words, "--executor", "slurm", "--profile", str(here.root / "profile.toml"), "--out", str(here.root)]
+    command = [sys.executable, "-W", "ignore", "-m", "benchmark.launch", *words]
+    variables = environment(SLURM_CONF=os.environ["SLURM_CONF"])
+    both = [subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    said = [process.communicate(timeout=120) for process in both]
+    try:
+        # The second finds everything in the queue, or is told to come back.
+        assert 0 in [process.returncode for process in both], said
+        sent = [key for path in here.root.glob("slurm/*/jobs.json") for key in keys(path)]
+        assert sorted(sent) == sorted(cell.key for cell in here.cells)
+        assert len(here.queue()) == 16
+        third = here.launch()
+        assert "with the scheduler 16, to do 0" in third.stdout
+        assert len(here.queue()) == 16
+        assert here.command("status").returncode == 3
+    finally:
+        slurm("scancel", f"--name={job_names(here)}")
+
+
+def keys(path: Path) -> list[str]:
+    return [key for packs in json.loads(path.read_text())["jobs"] for pack in packs for key in pack]
+
+
+def doctor(place: Place) -> subprocess.CompletedProcess[str]:
+    words = ["--profile", str(place.root / "profile.toml"), "--out", str(place.root)]
+    variables = environment(SLURM_CONF=os.environ["SLURM_CONF"])
+    command = [sys.executable, "-m", "slurm.doctor", *words]
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+
+
+def test_the_doctor_finds_this_cluster_fit(place: MakePlace) -> None:
+    here = place("flow")
+    here.launch("--dry-run")
+    command = [
+        sys.executable,
+        "-m",
+        "slurm.doctor",
+        "--profile",
+        str(here.root / "profile.toml"),
+        "--out",
+        str(here.root),
+    ]
+    variables = environment(SLURM_CONF=os.environ["SLURM_CONF"])
+    found = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert all(line.startswith("ok ") for line in found.stdout.splitlines())
+    for word in (
+        "partition main",
+        "time",
+        "gres",
+        "limits",
+        "preemption: REQUEUE",
+        "sacct",
+        "python",
+        "store",
+        "probe job",
+    ):
+        assert word in found.stdout
+
+
+def test_the_doctor_says_what_does_not_fit(place: MakePlace) -> None:
+    here = place("flow")
+    here.launch("--dry-run", partition="gpus", gres="tpu:1")
+    command = [
+        sys.executable,
+        "-m",
+        "slurm.doctor",
+        "--profile",
+        str(here.root / "profile.toml"),
+        "--out",
+        str(here.root),
+    ]
+    variables = environment(SLURM_CONF=os.environ["SLURM_CONF"])
+    found = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert "fail there is no partition gpus: set partition in the profile to " in found.stdout
+    assert "fail no node offers gres tpu:1: set gres in the profile to one of gpu, shard" in found.stdout

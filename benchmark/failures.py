@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from benchmark.plan import Cell, Pack
 from benchmark.records import attempts_of, folder_of, read_json
 
 LAST_LINES = 5
+SHOWN = 5
+"""Cells of one reason that are told one by one."""
 LOST = "Lost"
 """The class of what left no word: killed from outside, or its node went away."""
 
@@ -30,8 +32,10 @@ def report(root: Path, packs: Sequence[Pack], states: Mapping[str, str]) -> list
     lines = []
     for error, members in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
         lines.append(f"{error}: {len(members)} cells")
-        for cell, pack in members:
+        for cell, pack in members[:SHOWN]:
             lines += [f"  {each}" for each in _describe(root, cell, pack, states[cell.key])]
+        rest = Counter(f"{cell.method} on {cell.task}" for cell, _ in members[SHOWN:])
+        lines += [f"  and {count} more of {name}" for name, count in rest.most_common()]
     return lines
 
 

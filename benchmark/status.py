@@ -54,6 +54,8 @@ class Standing:
     packs: list[Pack]
     states: dict[str, str]
     queued: dict[str, Queued]
+    unheard: str = ""
+    """Why the scheduler could not be asked."""
 
     @property
     def exit_status(self) -> int:
@@ -75,13 +77,17 @@ def cell_state(root: Path, key: str, queued: Mapping[str, Queued]) -> str:
 
 
 def look(root: Path) -> Standing:
-    """Read every plan under a root. Raises PlanFileError, or LaunchError where the scheduler can't be asked."""
+    """Read every plan under a root. Raises PlanFileError, or LaunchError where there is none."""
     packs = {pack.name: pack for plan in plan_file.load_all(root) for pack in plan.packs}
     if not packs:
         raise LaunchError(f"there is no plan under {root}; launch something with --out {root}, or name another folder")
-    queued = queued_by_all(root)
+    queued, unheard = {}, ""
+    try:
+        queued = queued_by_all(root)
+    except LaunchError as error:
+        unheard = str(error)
     keys = [cell.key for pack in packs.values() for cell in pack.cells]
-    return Standing(list(packs.values()), {key: cell_state(root, key, queued) for key in keys}, queued)
+    return Standing(list(packs.values()), {key: cell_state(root, key, queued) for key in keys}, queued, unheard)
 
 
 def table(standing: Standing) -> Table:
@@ -116,6 +122,8 @@ def summary(root: Path, standing: Standing) -> list[str]:
         lines.append(f"why they failed: python -m benchmark.status --out {root} --failed")
     if counts["failed"] or counts["lost"] or counts["planned"]:
         lines.append("what failed, is lost or was never begun is taken up by its launch command, given again")
+    if standing.unheard:
+        lines.append(f"the scheduler can't be asked, so that what it has seems planned or lost: {standing.unheard}")
     held = {each.job: each.reason for each in standing.queued.values() if "held" in each.reason.lower()}
     lines += [f"job {job} is held ({reason}): scontrol release {job}" for job, reason in sorted(held.items())]
     return lines

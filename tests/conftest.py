@@ -29,7 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         given = getattr(item, "callspec", None)
         method = given.params.get("method", "") if given else ""
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {method}"))
+        # All that need the cluster share one, which the last of them stops.
+        together = "slurm" if item.get_closest_marker("slurm") else f"{item.path.stem} {method}"
+        item.add_marker(pytest.mark.xdist_group(together))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

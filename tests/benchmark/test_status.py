@@ -1,0 +1,177 @@
+"""What became of runs, from their files and a scheduler's answer; and why some failed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmark import executors, failures, plan_file, status
+from benchmark.arguments import LaunchError, parse
+from benchmark.executors import Queued
+from benchmark.plan import Cell, Pack, Plan, make
+from benchmark.records import Records, folder_of
+from benchmark.request import Request
+
+ABOUT = {"host": "n1", "versions": {}, "slurm_job": "7_0"}
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    made = make(Request("toy", "quick", methods="flow,fql", tasks=("bandit-v0",), seeds="0-3"))
+    plan_file.save(tmp_path, made)
+    return made
+
+
+def begin(root: Path, cell: Cell) -> Records:
+    records = Records(root, cell)
+    records.begin(ABOUT)
+    return records
+
+
+@pytest.fixture
+def files(tmp_path: Path, plan: Plan) -> Iterator[dict[str, str]]:
+    """A cell in every state that files alone can tell; the rest is planned."""
+    done, failed, lost, running, *rest = plan.cells
+    first = begin(tmp_path, done)
+    first.finish({"x": 1.0})
+    second = begin(tmp_path, failed)
+    second.fail("Diverged", "its loss was nan")
+    third = begin(tmp_path, lost)  # its process ends without a word
+    for each in (first, second, third):
+        each.close()
+    fourth = begin(tmp_path, running)
+    states = {done.key: "done", failed.key: "failed", lost.key: "lost", running.key: "running"}
+    yield states | dict.fromkeys((cell.key for cell in rest), "planned")
+    fourth.close()
+
+
+def test_states_from_files(tmp_path: Path, files: dict[str, str]) -> None:
+    standing = status.look(tmp_path)
+    assert standing.states == files
+    assert standing.exit_status == 1
+
+
+def test_what_the_scheduler_has(tmp_path: Path, files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is lost, failed or planned without it is on its way with it."""
+    queued = {key: Queued("7_0", False, "Priority") for key in files}
+    monkeypatch.setattr(status, "queued_by_all", lambda root: queued)
+    on_its_way = {"lost": "requeued", "failed": "queued", "planned": "queued"}
+    assert status.look(tmp_path).states == {key: on_its_way.get(state, state) for key, state in files.items()}
+    queued["x"] = Queued("9_1", False, "launch failed requeued held")
+    lines = status.summary(tmp_path, status.look(tmp_path))
+    assert "job 9_1 is held (launch failed requeued held): scontrol release 9_1" in lines
+
+
+def test_a_scheduler_that_does_not_answer_is_told(
+    tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unheard(root: Path) -> dict[str, Queued]:
+        raise LaunchError("squeue did not answer")
+
+    monkeypatch.setattr(status, "queued_by_all", unheard)
+    assert status.run(["--out", str(tmp_path)]) == 3
+    assert "the scheduler can't be asked" in capsys.readouterr().out
+
+
+def test_the_table_counts_by_method(tmp_path: Path, files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(files) == 8
+    assert status.run(["--out", str(tmp_path)]) == 1
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["suite", "preset", "method", "done", "running", "failed", "lost", "planned"] in lines
+    assert ["toy", "quick", "flow", "1", "1", "1", "1"] in lines
+    assert ["toy", "quick", "fql", "4"] in lines
+    assert ["8", "cells:", "done", "1,", "running", "1,", "failed", "1,", "lost", "1,", "planned", "4"] in lines
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(8, 0), (7, 3)])
+def test_the_exit_status_tells_scripts(tmp_path: Path, plan: Plan, count: int, wanted: int) -> None:
+    for cell in plan.cells[:count]:
+        records = begin(tmp_path, cell)
+        records.finish({})
+        records.close()
+    assert status.look(tmp_path).exit_status == wanted
+
+
+def test_nothing_planned_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LaunchError, match="launch something with --out"):
+        status.look(tmp_path)
+
+
+def test_only_executors_that_were_used_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without jobs needs no scheduler."""
+    asked: list[str] = []
+
+    def load(name: str) -> type:
+        asked.append(name)
+        return type("Nobody", (), {"queued": staticmethod(lambda root: {})})
+
+    monkeypatch.setattr(executors, "load_executor", load)
+    assert executors.queued_by_all(tmp_path) == {}
+    (tmp_path / "slurm").mkdir()
+    assert executors.queued_by_all(tmp_path) == {}
+    assert asked == ["slurm"]
+
+
+def report(root: Path, plan: Plan) -> list[str]:
+    return failures.report(root, plan.packs, status.look(root).states)
+
+
+@pytest.mark.usefixtures("files")
+def test_failures_are_grouped_by_reason_with_the_way_to_see_them_here(
+    tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "queued_by_all", lambda root: {})
+    log = tmp_path / "slurm" / "abc" / "7_0_0_log.out"
+    log.parent.mkdir(parents=True)
+    log.write_text("".join(f"line {i}\n" for i in range(20)))
+    lines = report(tmp_path, Plan("toy", "quick", plan.packs))
+    assert lines[0] == "Diverged: 1 cells"
+    assert "flow on bandit-v0, seed 1 on n1, job 7_0: its loss was nan" in lines[1]
+    assert [line.strip() for line in lines[2:7]] == [f"| line {i}" for i in range(15, 20)]
+    assert "Lost: 1 cells" in lines
+    (here,) = [line for line in lines if "--seeds 1 " in line]
+    words = shlex.split(here.partition("python -m benchmark.launch ")[2])
+    asked = parse(words)
+    (cell,) = make(Request(asked.suite, asked.preset, asked.methods, asked.tasks, seeds=asked.seeds)).cells
+    assert cell.key == plan.cells[1].key
+
+
+def test_many_failures_of_one_reason_are_counted(tmp_path: Path, plan: Plan) -> None:
+    for cell in plan.cells:
+        records = begin(tmp_path, cell)
+        records.fail("OSError", "no room")
+        records.close()
+    lines = report(tmp_path, plan)
+    assert lines[0] == "OSError: 8 cells"
+    assert sum("here: " in line for line in lines) == failures.SHOWN
+    assert lines[-1] == "  and 3 more of fql on bandit-v0"
+
+
+def test_nothing_failed(tmp_path: Path, plan: Plan) -> None:
+    assert report(tmp_path, plan) == ["Nothing failed."]
+
+
+def test_a_damaged_failure_is_still_one(tmp_path: Path, plan: Plan) -> None:
+    folder = folder_of(tmp_path, plan.cells[0].key)
+    folder.mkdir(parents=True)
+    (folder / "failed.json").write_text("{")
+    assert report(tmp_path, plan)[0] == "Unreadable: 1 cells"
+
+
+def test_the_log_of_a_worker_is_the_one_its_message_names(tmp_path: Path) -> None:
+    log = tmp_path / "worker-1-0.log"
+    log.write_text("a\nb\n")
+    assert failures.last_lines(tmp_path, f"its worker ended with status 1 (b); see {log}", "7_0") == ["a", "b"]
+    os.remove(log)
+    assert failures.last_lines(tmp_path, f"its worker ended with status 1 (b); see {log}", "7_0") == []
+
+
+def test_pack_words_are_kept_by_its_parts() -> None:
+    pack = Pack((Cell({"seed": 0}, {}), Cell({"seed": 1}, {})), ("--suite", "toy"))
+    assert failures.command(pack.of(pack.cells[:1]), pack.cells[0]).startswith(
+        "python -m benchmark.launch --suite toy --seeds 0"
+    )

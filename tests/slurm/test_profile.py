@@ -1,0 +1,69 @@
+"""Profiles: what comes with the project is sound, and a wrong one is told in a sentence."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from benchmark.arguments import LaunchError
+from slurm.profile import load_profile, names
+
+LEAST = "time_minutes = 20\ncpus = 1\nmemory_gb = 2\n"
+
+
+def test_the_examples() -> None:
+    assert names() == ["cpu", "gpu", "shared"]
+    plain, shared, cpu = (load_profile(name) for name in ("gpu", "shared", "cpu"))
+    assert (plain.gres, plain.packs_per_job) == ("gpu:1", 1)
+    assert (shared.gres, shared.packs_per_job > 1) == ("gpu:1", True)
+    assert (cpu.gres, cpu.environment["JAX_PLATFORMS"]) == ("", "cpu")
+
+
+def test_the_least_that_a_profile_says(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text(LEAST.replace("20", "11"))
+    profile = load_profile(str(path))
+    assert (profile.time_minutes, profile.memory_gb, profile.partition) == (11, 2.0, "")
+    assert profile.lines == []
+
+
+WRONG = {
+    "no table at all": ("cpus = \n", "can't be read"),
+    "nothing said of time": ("cpus = 1\nmemory_gb = 2\n", "does not say time_minutes"),
+    "a word that nobody knows": (LEAST + 'partiton = "a"\n', "did you mean 'partition'"),
+    "a number for a word": (LEAST + "partition = 3\n", "must be a str"),
+    "a word for lines": (LEAST + 'setup = "module load x"\n', "must be a list of lines"),
+    "no table": (LEAST + 'environment = "a"\n', "must be a table of words"),
+    "no processor": (LEAST.replace("cpus = 1", "cpus = 0"), "must be more than 0"),
+    "a warning before the start": (LEAST + "signal_seconds = 1200\n", "warn it later"),
+    "a yes or no for a number": (LEAST.replace("cpus = 1", "cpus = true"), "must be a int"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_profile_is_told(tmp_path: Path, name: str) -> None:
+    text, word = WRONG[name]
+    path = tmp_path / "site.toml"
+    path.write_text(text)
+    with pytest.raises(LaunchError) as caught:
+        load_profile(str(path))
+    assert word in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_a_profile_that_is_not_there() -> None:
+    with pytest.raises(LaunchError, match=r"cpu, gpu, shared, or a TOML file; did you mean 'shared'"):
+        load_profile("share")
+
+
+def test_the_node_fills_in_its_variables(tmp_path: Path) -> None:
+    """And nothing else of a value is taken for shell."""
+    path = tmp_path / "site.toml"
+    path.write_text(LEAST + 'scratch = "$PLACE/x y"\n[environment]\nWORD = "a \\"quoted\\" `date`"\n')
+    script = "\n".join([*load_profile(str(path)).lines, 'echo "$WORD"; echo "$TMPDIR"'])
+    environment = {"PLACE": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    said = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == ['a "quoted" `date`', f"{tmp_path}/x y"]
+    assert (tmp_path / "x y").is_dir()

@@ -80,23 +80,22 @@ def run_pack(site: Site, cells: Sequence[Cell], report: Report, stop: Stop) -> R
     except LeaseLost as error:
         result.held += [(each.cell, str(error)) for each in members if state_of(each.records.folder) != "done"]
     except MENDABLE as error:
-        result.failed = _failed(members, about, error)
+        result.failed = _failed(members, about, sentence(error, site.root), type(error).__name__)
     finally:
         for member in members:
             member.records.close()
     return result
 
 
-def _failed(members: Sequence[Member], about: Mapping[str, Any], error: Exception) -> list[tuple[Cell, str]]:
+def _failed(members: Sequence[Member], about: Mapping[str, Any], text: str, error: str) -> list[tuple[Cell, str]]:
     """Note the failure in the records of all members that are not done."""
-    text = sentence(error)
     for member in members:
         if not member.records.ended:
             with contextlib.suppress(OSError, LeaseLost):  # a full disk takes no record of itself
                 if not member.records.attempt:
                     with contextlib.suppress(NoProgress):  # which is noted, and the next line says how it ended
                         member.records.begin(about)
-                member.records.fail(type(error).__name__, text)
+                member.records.fail(error, text)
     return [(member.cell, text) for member in members if state_of(member.records.folder) != "done"]
 
 
@@ -116,11 +115,12 @@ def _run_members(
         result.failed += run.failed
 
 
-def sentence(error: Exception) -> str:
-    """An error as one line; the operating system's with its file and what to do."""
+def sentence(error: Exception, root: Path) -> str:
+    """An error as one line; the operating system's with its file, or the folder it was about, and what to do."""
     if isinstance(error, OSError) and error.strerror:
-        where = f" ({error.filename})" if error.filename else ""
-        return f"{error.strerror}{where}; make room or mend the path, then run the same command again"
+        return (
+            f"{error.strerror} ({error.filename or root}); make room or mend the path, then run the same command again"
+        )
     return " ".join(str(error).split())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -14,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmark import agents, checkpoint, trainer
+from benchmark import agents, checkpoint, trainer, worker
 from benchmark.build import share
 from benchmark.pack import Stopped
-from benchmark.records import folder_of, state_of
+from benchmark.records import Records, folder_of, state_of
+from benchmark.worker import run_pack
 from tests.benchmark import tiny
 
 pytestmark = [
@@ -362,3 +365,109 @@ def test_a_warm_up_does_not_ask_the_policy(tmp_path: Path, monkeypatch: pytest.M
         assert (actions[3:] == 0.0).all()
         warm.append(actions[:3])
     assert (warm[0] != warm[1]).any()
+
+
+@pytest.mark.parametrize("step", ["state", "mark"])
+@pytest.mark.parametrize("at", [1, 2, 3, 6, 7, 10])
+def test_killed_between_two_members_the_pack_stays_together(
+    whole: tuple[Path, int], tmp_path: Path, at: int, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has saved and the other has not: both go back to what they share, so that not a bit is different."""
+
+    class Killed(BaseException):
+        pass
+
+    owner: Any = {"state": checkpoint, "mark": Records}[step]
+    name = {"state": "save", "mark": "mark_saved"}[step]
+    calls, original = iter(range(1, 1000)), getattr(owner, name)
+
+    def after(*arguments: Any) -> None:
+        original(*arguments)
+        if next(calls) == at:
+            raise Killed
+
+    monkeypatch.setattr(owner, name, after)
+    with pytest.raises(Killed):
+        tiny.run(tmp_path, tiny.cells())
+    monkeypatch.undo()
+    groups: list[int] = []
+    together = worker.side_by_side
+
+    def grouped(members: Any) -> Any:
+        groups.append(len(together(members)))
+        return together(members)
+
+    monkeypatch.setattr(worker, "side_by_side", grouped)
+    assert tiny.run(tmp_path, tiny.cells()) == []
+    assert groups == [1]
+    assert_same(tmp_path, whole[0])
+
+
+def test_what_stays_of_a_finished_run(whole: tuple[Path, int], tmp_path: Path) -> None:
+    """Its networks, or nothing; the checkpoints of a run that goes on always stay."""
+    for keep, files in {"parameters": {"final.npz"}, "nothing": set[str]()}.items():
+        site = dataclasses.replace(tiny.site(tmp_path / keep), keep=keep)
+        with pytest.raises(Stopped):
+            run_pack(site, tiny.cells(), lambda event: None, Stop(4))
+        folders = [folder_of(site.root, cell.key) / "checkpoint" for cell in tiny.cells()]
+        assert {path.name for path in folders[0].iterdir()} == {"state.npz", "previous.npz"}
+        assert run_pack(site, tiny.cells(), lambda event: None, tiny.never).failed == []
+        for cell, folder in zip(tiny.cells(), folders, strict=True):
+            assert {path.name for path in folder.iterdir()} == files if folder.exists() else not files
+            if files:
+                with np.load(folder / "final.npz", allow_pickle=False) as stored:
+                    kept = {name: stored[name] for name in stored.files}
+                last = tiny.arrays(whole[0], cell)
+                networks = {n: a for n, a in last.items() if n.startswith((".parameters", ".slow"))}
+                assert len(kept) == len(networks) > 4
+                for name, array in networks.items():
+                    owner, _, rest = name.removeprefix(".").partition("[")
+                    np.testing.assert_array_equal(kept[f"['{owner}'][{rest}"], array)
+
+
+def test_a_cell_that_another_process_works_on_is_left_to_it(whole: tuple[Path, int], tmp_path: Path) -> None:
+    first, second = tiny.cells()
+    other = Records(tmp_path, second)
+    found = run_pack(tiny.site(tmp_path), [first, second], lambda event: None, tiny.never)
+    other.close()
+    assert [cell.key for cell, _ in found.held] == [second.key]
+    assert found.failed == []
+    assert state_of(folder_of(tmp_path, second.key)) == "planned"
+    assert_same(tmp_path, whole[0], [first], tolerance=1e-5)
+
+
+def test_a_run_that_was_taken_over_is_left_at_once(tmp_path: Path) -> None:
+    """Its files are the other's: nothing is written any more, not even a failure."""
+    seen: dict[Path, bytes] = {}
+
+    def take_over() -> str:
+        if not seen:
+            for cell in tiny.cells():
+                lease = folder_of(tmp_path, cell.key) / "lease.json"
+                lease.write_text(json.dumps(json.loads(lease.read_text()) | {"token": "other"}))
+                seen.update({path: path.read_bytes() for path in lease.parent.rglob("*") if path.is_file()})
+        return ""
+
+    found = run_pack(tiny.site(tmp_path), tiny.cells(), lambda event: None, take_over)
+    assert {cell.key for cell, _ in found.held} == {cell.key for cell in tiny.cells()}
+    assert found.failed == []
+    assert {path: path.read_bytes() for path in seen} == seen
+
+
+def test_a_full_disk_keeps_what_was_there(whole: tuple[Path, int], small_disk: Path) -> None:
+    """A real one, of a megabyte, filled by somebody else in the middle of a run; with room again the run goes on."""
+    filler = small_disk / "filler"
+
+    def fill() -> str:
+        if not filler.exists() and (folder_of(small_disk, tiny.cells()[0].key) / "checkpoint" / "state.npz").exists():
+            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+        return ""
+
+    failed = run_pack(tiny.site(small_disk), tiny.cells(), lambda event: None, fill).failed
+    wanted = f"No space left on device ({small_disk}); make room or mend the path, then run the same command again"
+    assert {text for _, text in failed} == {wanted}
+    filler.unlink()
+    assert tiny.run(small_disk, tiny.cells()) == []
+    assert_same(small_disk, whole[0])

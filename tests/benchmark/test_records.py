@@ -13,11 +13,15 @@ from typing import Any
 
 import pytest
 
-from benchmark.lease import LeaseHeld
+from benchmark.lease import LeaseHeld, LeaseLost
 from benchmark.plan import Cell
 from benchmark.records import (
+    NoProgress,
     Records,
     RunDamaged,
+    attempts_of,
+    cost_of,
+    fail_for_the_dead,
     folder_of,
     read_json,
     state_of,
@@ -47,11 +51,15 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
     """Begin the run, as a process does; whoever began it before is gone."""
     opened: list[Records] = []
 
-    def begin(**about: Any) -> Records:
+    def begin(reached: int = 0, **about: Any) -> Records:
         for earlier in opened:
             earlier.close()
         opened.append(Records(tmp_path, CELL))
-        opened[-1].begin(ABOUT | about)
+        try:
+            opened[-1].begin(ABOUT | about, reached)
+        except NoProgress as error:
+            opened[-1].fail(type(error).__name__, str(error))
+            raise
         return opened[-1]
 
     yield begin
@@ -241,3 +249,74 @@ def test_json_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytes
     write_json(path, {"a": 3})
     assert read_json(path) == {"a": 3}
     assert [each.name for each in tmp_path.iterdir()] == ["x.json"]
+
+
+# --- attempts
+
+
+def test_an_attempt_that_left_no_word_is_ended_by_the_next(begin: Begin, folder: Path) -> None:
+    """At the last sign of life, so that what it cost is counted."""
+    begin().log(1, {"a": 1.0})
+    os.utime(folder / "metrics.jsonl", (2_000_000_000, 2_000_000_000))
+    begin()
+    found = attempts_of(folder)
+    assert [(each["attempt"], each.get("how", "start")) for each in found] == [(1, "start"), (1, "lost"), (2, "start")]
+    assert found[1]["end"] == 2_000_000_000_000
+
+
+def test_a_run_that_gets_nowhere_is_ended(begin: Begin) -> None:
+    """Killed at the same step three times in a row; a retry by hand has three more."""
+    for _ in range(3):
+        begin(40)
+    with pytest.raises(NoProgress, match="at step 40 without getting further"):
+        begin(40)
+    assert begin(40).attempt == 5
+
+
+def test_a_run_that_gets_further_is_not_ended(begin: Begin) -> None:
+    for reached in (0, 0, 20, 20, 40, 40, 60):
+        assert begin(reached).attempt > 0
+
+
+def test_a_run_that_was_stopped_or_requeued_in_between_is_not_ended(begin: Begin) -> None:
+    for how in ("stopped", "requeued"):
+        begin(40)
+        begin(40).stop(how)
+    begin(40)
+    assert begin(40).attempt == 6
+
+
+def test_cost_is_what_all_attempts_took_by_their_share_of_a_device() -> None:
+    lines: list[dict[str, float]] = [{"attempt": 1, "start": 0, "device_share": 0.5}, {"attempt": 1, "end": 3_600_000}]
+    lines += [{"attempt": 2, "start": 10_000_000, "device_share": 0.25}, {"attempt": 2, "end": 17_200_000}]
+    lines += [{"attempt": 3, "end": 99_000_000}, {"attempt": 4, "start": 99_000_000}]  # never began; still runs
+    assert cost_of(lines) == (3.0, 1.0)
+    assert cost_of([]) == (0.0, 0.0)
+
+
+def test_who_lost_the_run_writes_no_more(begin: Begin, folder: Path) -> None:
+    """Another machine took it over, while this one was thought dead."""
+    records = begin()
+    records.log(1, {"a": 1.0})
+    lease = folder / "lease.json"
+    mine = lease.read_text()
+    lease.write_text(json.dumps(json.loads(mine) | {"token": "other"}))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for write in (lambda: records.log(2, {"a": 2.0}), lambda: records.finish({}), lambda: records.fail("E", "m")):
+        with pytest.raises(LeaseLost):
+            write()
+    with pytest.raises(LeaseLost):
+        records.stop("stopped")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    lease.write_text(mine)
+
+
+def test_a_failure_is_noted_for_a_process_that_died(begin: Begin, tmp_path: Path, folder: Path) -> None:
+    records = begin()
+    with pytest.raises(LeaseHeld):
+        fail_for_the_dead(tmp_path, CELL, "WorkerEnded", "why")
+    records.close()
+    fail_for_the_dead(tmp_path, CELL, "WorkerEnded", "why")
+    assert state_of(folder) == "failed"
+    assert attempts_of(folder)[-1]["error"] == "WorkerEnded"
+    assert read_json(folder / "failed.json") == {"error": "WorkerEnded", "message": "why", "attempt": 1}

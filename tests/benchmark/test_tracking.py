@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -427,9 +427,17 @@ t.Tracker({default_uri(root)!r}, {EXPERIMENT!r}).push(Path({str(run.folder)!r}))
 @pytest.fixture
 def server(root: Path) -> Iterator[str]:
     """A real server on the same database."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    with serving(root) as uri:
+        yield uri
+
+
+@contextmanager
+def serving(root: Path, port: int = 0) -> Iterator[str]:
+    """A real server for as long as it is wanted, at a free port if none is said."""
+    if not port:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
     place = ["--backend-store-uri", default_uri(root), "--artifacts-destination", str(root / "served")]
     command = [
         sys.executable,
@@ -489,3 +497,69 @@ def test_the_leaderboard_reads_what_was_pushed(root: Path, tracker: Tracker) -> 
     assert "walk" in done.stdout
     assert "50 [50,50] -> 75 [75,75]" in done.stdout
     assert (root / "leaderboard.csv").exists()
+
+
+WRITER = """
+import os, sys
+from pathlib import Path
+import mlflow.tracking, sqlalchemy
+from benchmark.tracking import Tracker
+uri, experiment, root = sys.argv[1:]
+folders = sorted(path.parent for path in Path(root).glob("runs/*/*/config.json"))
+children = []
+for number in range(8):
+    if not (child := os.fork()):
+        mine = [folder for folder in folders if int(folder.name[-1]) in (number, (number + 1) % 8)]
+        problems = Tracker(uri, experiment).push_all(mine)
+        print(*problems, sep="\\n", file=sys.stderr, flush=True)
+        os._exit(len(problems))
+    children.append(child)
+print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+"""
+
+
+@pytest.mark.slow
+def test_eight_writers_at_once_lose_nothing(root: Path, server: str) -> None:
+    """Of sixteen runs, each of which two of them want to send at the same time, to a real server."""
+    runs = [finished(root, f"ab{seed:02}{seed % 8}", seed=seed) for seed in range(16)]
+    for run in runs:
+        (run.folder / "done.json").unlink()
+        for step in range(40, 540, 10):
+            run.log(step, 1000 + step, loss=1 / step, success=0.5)
+        run.write("done.json", {"final": {"online_success": 0.75}})
+    prepare(server, EXPERIMENT, root / "unused")
+    command = [sys.executable, "-W", "ignore", "-c", WRITER, server, EXPERIMENT, str(root)]
+    said = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
+    )
+    assert json.loads(said.stdout) == [0] * 8, said.stderr
+    found = read(str(root))
+    assert sorted(found.runs["tags.seed"].to_list(), key=int) == [str(seed) for seed in range(16)]
+    assert set(found.runs["status"]) == {"FINISHED"}
+    with closing(sqlite3.connect(root / "mlflow.db")) as connection:
+        points = connection.execute("select run_uuid, key, step, value from metrics").fetchall()
+    assert len(points) == len(set(points)) == 16 * (2 * 53 + 1 + 2)  # losses and successes, a final, two costs
+
+
+@pytest.mark.slow
+def test_a_tracker_that_goes_away_and_comes_back_has_everything(root: Path, tmp_path: Path) -> None:
+    """Runs do not notice; what was sent is not sent again, what was not is sent then."""
+    run = Run(root)
+    run.attempt(1)
+    run.log(10, 1010, loss=1.0)
+    with serving(root) as uri:
+        prepare(uri, EXPERIMENT, root / "unused")
+        port = int(uri.rpartition(":")[2])
+        assert Tracker(uri, EXPERIMENT).push_all([run.folder]) == []
+    run.log(20, 1020, loss=0.5)
+    started = time.monotonic()
+    (problem,) = Tracker(uri, EXPERIMENT).push_all([run.folder])
+    assert "No MLflow server answers" in problem
+    assert time.monotonic() - started < 30  # it says so, and does not wait for ever
+    run.finish(online_success=0.5)
+    with serving(root, port) as again:
+        assert again == uri
+        assert Tracker(uri, EXPERIMENT).push_all([run.folder]) == []
+    assert values(root, "loss") == {10: 1.0, 20: 0.5}
+    assert count(root, "runs") == 1
+    assert only(root)["status"] == "FINISHED"

@@ -16,7 +16,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from analysis.store import StoreError, default_store, read_runs
-from analysis.tables import GROUP, SCORE, Cell, Table, tables
+from analysis.tables import COSTS, GROUP, SCORE, Cell, Table, tables
 
 MEAN = "mean"
 LEGEND = (
@@ -67,7 +67,7 @@ def show(found: Sequence[Table], console: Console) -> None:
     for table in found:
         console.print(Text(title(table), style="bold"))
         console.print(Text(caption(table)))
-        for grid in (_scores(table), _others(table)):
+        for grid in (_scores(table), _others(table), _costs(table)):
             for part in _parts(grid, console.width):
                 _print(part, console)
         for note in table.notes:
@@ -81,7 +81,7 @@ def markdown(found: Sequence[Table]) -> str:
     lines = ["# Leaderboard", ""]
     for table in found:
         lines += [f"## {title(table)}", "", caption(table), ""]
-        for header, *rows in filter(None, (_scores(table), _others(table))):
+        for header, *rows in filter(None, (_scores(table), _others(table), _costs(table))):
             rule = ["---", *["---:"] * (len(header) - 1)]
             lines += ["| " + " | ".join(row) + " |" for row in (_escaped(header), rule, *map(_escaped, rows))]
             lines.append("")
@@ -90,18 +90,21 @@ def markdown(found: Sequence[Table]) -> str:
 
 
 def tidy(found: Sequence[Table]) -> str:
-    """One line for each group, method, domain and phase as CSV; fractions, empty where there is no number."""
+    """One line for each group, method, domain and phase as CSV; fractions, empty where there is no number. Costs are
+    the mean over all runs of the method."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*GROUP, "method", "domain", "phase", "mean", "lo", "hi", "seeds", "expected"])
+    writer.writerow([*GROUP, "method", "domain", "phase", "mean", "lo", "hi", "seeds", "expected", *COSTS])
     for table in found:
         for row in table.rows:
+            costs = [_number(table.costs.get((row, name))).strip("-") for name in COSTS]
             for domain in _columns(table):
                 for phase in table.phases:
                     cell = _cell(table, row, domain, phase)
                     numbers = [cell.mean, *(cell.interval or (None, None))]
                     shown = ["" if number is None else f"{number:.6f}" for number in numbers]
-                    writer.writerow([*table.group.values(), row, domain, phase, *shown, cell.seeds, cell.expected])
+                    counts = [cell.seeds, cell.expected]
+                    writer.writerow([*table.group.values(), row, domain, phase, *shown, *counts, *costs])
     return text.getvalue()
 
 
@@ -143,6 +146,18 @@ def _others(table: Table) -> list[list[str]]:
         return []
     rows = [[row, *(_text([table.others[row, name]], _plain) for name in table.measures)] for row in table.rows]
     return [["mean of final", *table.measures], *rows]
+
+
+def _costs(table: Table) -> list[list[str]]:
+    """Header and rows of what a run of each method took; empty where no run tells."""
+    if not table.costs:
+        return []
+    rows = [[row, *(_number(table.costs.get((row, name))) for name in COSTS)] for row in table.rows]
+    return [["mean of a run", *COSTS], *rows]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
 
 
 def _text(cells: Sequence[Cell], number: Callable[[Cell], str]) -> str:

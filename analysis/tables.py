@@ -13,10 +13,13 @@ from analysis import statistics
 
 GROUP = ("suite", "protocol", "preset", "data_source", "backbone", "value", "mujoco")
 """Tags that runs must share to stand in one table; of mujoco's version, the first two numbers."""
-TAGS = (*GROUP, "bench.key", "method", "domain", "task", "seed", "git_commit", "git_dirty")
+TAGS = (*GROUP, "bench.key", "method", "domain", "task", "seed", "git_commit", "git_dirty", "gpu", "host")
 PHASES = ("offline", "online")
 SCORE = "success"
 FINAL = "metrics.final/"
+COST = "metrics.cost/"
+COSTS = ("wall_hours", "device_hours")
+"""Of a finished run, over all its attempts; a device that packs share is shared between them."""
 PARAMS = ("params.settings.", "params.data.", "params.hyperparameters.")
 OWN_PARAMS = ("params.settings.", "params.hyperparameters.")
 """Those that are shown without the name of their group."""
@@ -41,7 +44,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """One group: ``scores`` by (row, domain, phase), ``overall`` by (row, phase), ``others`` by (row, measure)."""
+    """One group: ``scores`` by (row, domain, phase), ``overall`` by (row, phase), ``others`` by (row, measure), and
+    ``costs`` by (row, cost), means over finished runs; those that no run tells are left out."""
 
     group: dict[str, str]
     rows: list[str]
@@ -51,6 +55,7 @@ class Table:
     scores: dict[tuple[str, str, str], Cell]
     overall: dict[tuple[str, str], Cell]
     others: dict[tuple[str, str], Cell]
+    costs: dict[tuple[str, str], float]
     notes: list[str]
 
 
@@ -82,7 +87,7 @@ def _table(group: dict[str, str], frame: pl.DataFrame) -> Table:
     had = [phase for phase in PHASES if any((row, phase) not in skipped for row in frame["row"])]
     phases = [phase for phase in PHASES if f"{phase}_{SCORE}" in measures] or had[:1]
     scored = [f"{phase}_{SCORE}" for phase in phases]
-    samples = {name: _samples(finished, name) for name in (*scored, *measures) if name in measures}
+    samples = {name: _samples(finished, FINAL + name) for name in (*scored, *measures) if name in measures}
     seeds = {task: part["seed"].n_unique() for (task,), part in frame.partition_by("task", as_dict=True).items()}
     places = frame.select("domain", "task").unique().sort("domain", "task").rows()
     names = sorted(frame["row"].unique())
@@ -107,7 +112,8 @@ def _table(group: dict[str, str], frame: pl.DataFrame) -> Table:
         scores={(r, d, p): cell(r, f"{p}_{SCORE}", [d], set(seeds)) for r in names for d in domains for p in phases},
         overall=overall,
         others={(r, m): cell(r, m, domains, {task for _, task in samples[m]}) for r in names for m in others},
-        notes=_notes(frame, seeds),
+        costs=_costs(finished),
+        notes=_notes(frame, seeds) + _spent(finished),
     )
 
 
@@ -135,10 +141,20 @@ def _skipped(frame: pl.DataFrame) -> set[tuple[str, str]]:
     return found
 
 
-def _samples(finished: pl.DataFrame, measure: str) -> dict[tuple[str, str], list[float]]:
-    """(row, task) -> this final measure of each counted run."""
+def _costs(finished: pl.DataFrame) -> dict[tuple[str, str], float]:
+    """(row, cost) -> its mean over the runs that tell it."""
+    found: dict[tuple[str, str], float] = {}
+    for name in COSTS:
+        if COST + name in finished.columns:
+            means = finished.group_by("row").agg(pl.col(COST + name).mean()).drop_nulls()
+            found |= {(row, name): value for row, value in means.rows()}
+    return found
+
+
+def _samples(finished: pl.DataFrame, column: str) -> dict[tuple[str, str], list[float]]:
+    """(row, task) -> this measure of each counted run."""
     samples: dict[tuple[str, str], list[float]] = {}
-    for row, task, value in finished.select("row", "task", FINAL + measure).drop_nulls().rows():
+    for row, task, value in finished.select("row", "task", column).drop_nulls().rows():
         samples.setdefault((row, task), []).append(value)
     return samples
 
@@ -174,6 +190,15 @@ def _notes(frame: pl.DataFrame, seeds: dict[object, int]) -> list[str]:
     ]
     notes += [f"settings: {', '.join(same)}"] if same else []
     return notes + [f"differs: {line}" for line in differing]
+
+
+def _spent(finished: pl.DataFrame) -> list[str]:
+    """What all finished runs took together, and on what."""
+    if COST + COSTS[1] not in finished.columns or not finished[COST + COSTS[1]].count():
+        return []
+    devices = ", ".join(sorted(finished["gpu"].unique()))
+    hosts = finished["host"].n_unique()
+    return [f"cost: {finished[COST + COSTS[1]].sum():.3g} device-hours in all, on {devices} ({hosts} hosts)"]
 
 
 def _settings(frame: pl.DataFrame) -> tuple[list[str], list[str]]:

@@ -295,3 +295,33 @@ def test_an_error_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert output.out == ""
     assert len(output.err.splitlines()) == 2
     assert command("--stroe", "x").returncode == 2
+
+
+def cost(wall: float, device: float) -> dict[str, float]:
+    return {"metrics.cost/wall_hours": wall, "metrics.cost/device_hours": device}
+
+
+def test_what_a_run_took_stands_beside_what_it_reached() -> None:
+    """The mean over finished runs; what ran out or never ended is not counted, and who does not tell is no zero."""
+    runs = [run(1.0, seed=str(s), gpu="H200", host=f"n{s}") | cost(2.0 + s, 0.5) for s in range(2)]
+    runs += [run(1.0, status="FAILED", seed="2", gpu="H200", host="n9") | cost(100.0, 100.0)]
+    runs += [run(0.5, method="run", seed="0", gpu="A100", host="n1")]
+    table = only(runs)
+    assert table.costs == {("walk", "wall_hours"): 2.5, ("walk", "device_hours"): 0.5}
+    lines = [line.split() for line in printed([table], 100).splitlines()]
+    assert ["mean", "of", "a", "run", "wall_hours", "device_hours"] in lines
+    assert ["walk", "2.5", "0.5"] in lines
+    assert ["run", "-", "-"] in lines
+    assert "cost: 1 device-hours in all, on A100, H200 (2 hosts)" in table.notes
+    assert "| walk | 2.5 | 0.5 |" in markdown([table])
+    rows = list(csv.DictReader(StringIO(tidy([table]))))
+    assert {(row["method"], row["wall_hours"], row["device_hours"]) for row in rows} == {
+        *(("walk", "2.5", "0.5"), ("run", "", ""))
+    }
+
+
+def test_runs_that_tell_no_cost_make_no_table_of_it() -> None:
+    table = only([run(1.0)])
+    assert table.costs == {}
+    assert "wall_hours" not in printed([table], 100)
+    assert not any(note.startswith("cost") for note in table.notes)

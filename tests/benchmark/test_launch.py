@@ -78,6 +78,13 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "override of a wrong type": ((*TOY, "--set", "fql.alpha=much"), "must be a float"),
     "override that is no number": ((*TOY, "--set", "fql.alpha=nan"), "finite number"),
     "seeds": ((*TOY, "--seeds", "0:7"), "0-7"),
+    "a limit below nothing": ((*TOY, "--limit", "-3"), "--limit -3"),
+    "a budget below nothing": ((*TOY, "--budget-hours", "-1"), "--budget-hours"),
+    "a budget that is no number": ((*TOY, "--budget-hours", "nan"), "--budget-hours"),
+    "unknown order": ((*TOY, "--order", "bredth"), "did you mean 'breadth'"),
+    "what to keep": ((*TOY, "--keep", "parameter"), "did you mean 'parameters'"),
+    "a sweep of nothing": ((*TOY, "--sweep", "fql.alpha=1"), "two different values"),
+    "unknown profile": ((*TOY, "--executor", "slurm", "--profile", "gpus", "--dry-run"), "did you mean 'gpu'"),
 }
 INFINITE = "an infinite setting"
 UNWRITABLE = "a folder that cannot be written"
@@ -163,6 +170,34 @@ def test_a_dry_run_prints_the_plan(
     assert any(line.endswith(f"to do {count}") for line in lines)
     assert f"executor {executor}" in found.out
     assert found.out.isascii()
+
+
+def test_a_dry_run_for_a_cluster_shows_the_script_that_would_be_sent(
+    planned: dict[tuple[str, str, str], Said],
+) -> None:
+    """Of the plain GPU example, on a machine that knows nothing of SLURM; packs of eight seeds, in two arrays."""
+    lines = planned["ogbench", "paper", "slurm"].out.splitlines()
+    count = len(methods.names()) * 50
+    sizes = [1000] * (count // 1000) + [count % 1000]
+    assert f"{count} jobs in 2 arrays ({', '.join(map(str, sizes))}); the first one's script:" in lines
+    script = lines[lines.index("#!/bin/bash") :]
+    asked = {line.removeprefix("#SBATCH --") for line in script if line.startswith("#SBATCH")}
+    assert {"array=0-999%128", "partition=gpu", "gres=gpu:1", "cpus-per-task=8", "mem=49152MB", "time=1440"} <= asked
+    assert {"requeue", "signal=B:USR2@900", "open-mode=append"} <= asked
+    assert any(line.startswith("exec ") and line.split("/slurm/")[0].endswith("results") for line in script)
+
+
+def test_a_part_of_a_plan(tmp_path: Path) -> None:
+    """Ten cells of a thousand, one seed of everything first; what it would cost is told for these."""
+    words = ("--suite", "ogbench", "--preset", "paper", "--executor", "local", "--dry-run", "--methods", "flow,fql")
+    limited, budget = said(
+        tmp_path, [(*words, "--limit", "10", "--order", "breadth"), (*words, "--budget-hours", "100")]
+    )
+    assert (limited.status, budget.status) == (0, 0)
+    assert "800 cells in 100 packs" in limited.out
+    assert "to do 10" in limited.out
+    hours = float(budget.out.split("about ")[1].split(" device-hours")[0])
+    assert 80 < hours <= 100
 
 
 BARE = f"""
@@ -403,6 +438,40 @@ def test_the_same_command_again_does_nothing(twice: Twice) -> None:
     assert twice.again.seconds < max(30.0, twice.first.seconds)
     assert twice.place.tracked(RUNS) == [("FINISHED",)] * 2
     assert twice.place.tracked(POINTS) == twice.points
+
+
+@dataclass
+class Raced:
+    """Two launches of the same cells at once."""
+
+    place: Place
+    both: list[Said]
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory: pytest.TempPathFactory, store: Path, programs: Path, twice: Twice) -> Raced:
+    place = make_place(tmp_path_factory.mktemp("raced"), store, programs)
+    try:
+        started = [place.start(offline_steps=2000) for _ in range(2)]
+        return Raced(place, [end(process) for process in started])
+    finally:
+        stop_all(place)
+
+
+def test_two_launches_at_once_run_each_cell_once(raced: Raced) -> None:
+    assert [each.status for each in raced.both] == [0, 0], raced.both
+    for path in raced.place.out.glob("runs/*/*/attempts.jsonl"):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        assert [line.get("how", "start") for line in lines] == ["start", "done"]
+    assert raced.place.tracked(RUNS) == [("FINISHED",)] * 2
+
+
+def test_who_came_second_says_who_was_first(raced: Raced) -> None:
+    """Unless it came so late that there was nothing left to do."""
+    told = "\n".join(each.out + each.err for each in raced.both)
+    assert "were left to other processes" in told or "Nothing to do" in told
+    if "were left to other processes" in told:
+        assert "is being worked on by" in told
 
 
 @dataclass

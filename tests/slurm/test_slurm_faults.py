@@ -8,12 +8,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from benchmark import plan_file
+from benchmark.executors import Order
 from benchmark.lease import holder
+from benchmark.plan import make
 from benchmark.records import LEASE, attempts_of
+from benchmark.request import Request
+from slurm import submit
+from slurm.cluster import SlurmError
 from tests.benchmark.test_launch import environment
 from tests.slurm.conftest import MakePlace, Place, slurm, wait_for
 
@@ -184,3 +191,37 @@ def test_the_doctor_says_what_does_not_fit(place: MakePlace) -> None:
     assert found.returncode == 1
     assert "fail there is no partition gpus: set partition in the profile to " in found.stdout
     assert "fail no node offers gres tpu:1: set gres in the profile to one of gpu, shard" in found.stdout
+
+
+def test_the_papers_grid_is_a_handful_of_calls(cluster: object, tmp_path: Path) -> None:
+    """50 tasks x 22 methods x 8 seeds; its data are not needed to send it, so that the executor is called alone."""
+    plan = make(Request("ogbench", "paper"))
+    profile = tmp_path / "profile.toml"
+    profile.write_text('time_minutes = 60\ncpus = 1\nmemory_gb = 1\nextra = {begin = "now+1hour"}\n')
+    plan_file.save(tmp_path, plan)
+    order = Order(plan, plan.packs, {"root": str(tmp_path), "about": {}}, 1, str(profile))
+    try:
+        started = time.monotonic()
+        outcome = submit.run(order, lambda pack, event: None)
+        print(f"{len(plan.cells)} cells were sent in {time.monotonic() - started:.1f} s")
+        assert [line.split(":")[0] for line in outcome.submitted[:2]] == [
+            *("Submitted 8000 cells in 1000 jobs", "Submitted 800 cells in 100 jobs")
+        ]
+        assert len(list(tmp_path.glob("slurm/*/jobs.json"))) == 2
+        assert set(submit.queued(tmp_path)) == {cell.key for cell in plan.cells}
+        again = submit.run(order, lambda pack, event: None)
+        assert again.submitted == ["Nothing to submit: the rest is in the queue, or failed."]
+    finally:
+        names = [f"bench-{path.parent.name}" for path in tmp_path.glob("slurm/*/jobs.json")]
+        slurm("scancel", f"--name={','.join(names)}")
+
+
+def test_what_sbatch_refuses_is_told_and_leaves_nothing(cluster: object, tmp_path: Path) -> None:
+    plan = make(Request("toy", "quick", methods="flow", seeds="0"))
+    profile = tmp_path / "profile.toml"
+    profile.write_text('time_minutes = 60\ncpus = 1\nmemory_gb = 1\npartition = "gpus"\n')
+    plan_file.save(tmp_path, plan)
+    order = Order(plan, plan.packs, {"root": str(tmp_path), "about": {}}, 1, str(profile))
+    with pytest.raises(SlurmError, match=r"sbatch refused the jobs .*invalid partition.*; mend the profile"):
+        submit.run(order, lambda pack, event: None)
+    assert list(tmp_path.glob("slurm/*")) == []

@@ -1,0 +1,100 @@
+"""How fast the program itself is: ``python -m benchmark.speed``. Machines are shared and noisy, so nothing is asserted.
+
+``plan``: what a launch does before it starts anything, for 13 methods on the 50 tasks with 8 seeds, 5,200 cells, of
+which 5,000 are done: from words to cells, their states from their files, what is left and what it will cost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import methods
+from benchmark import plan_file
+from benchmark.arguments import Arguments as LaunchArguments
+from benchmark.launch import look, summarise
+from benchmark.plan import Plan, make
+from benchmark.records import folder_of, write_json
+from benchmark.request import Request
+from benchmark.status import look as look_at_all
+from envs._command_line import CommandLineError, parsed
+
+METHODS, DONE = 13, 5000
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Time the planning of a large grid, of which most is done."""
+
+    rounds: int = 5
+    """how often; the median counts"""
+
+
+def grid() -> Plan:
+    return make(Request("ogbench", "paper", methods=",".join(sorted(methods.names())[:METHODS])))
+
+
+def pretend(root: Path, plan: Plan) -> None:
+    """Run folders as DONE finished runs leave them."""
+    for cell in plan.cells[:DONE]:
+        folder = folder_of(root, cell.key)
+        folder.mkdir(parents=True)
+        start = {"attempt": 1, "start": 0, "reached": 0, "device_share": 0.125, "host": "n", "versions": {}}
+        end = {"attempt": 1, "end": 3_600_000, "how": "done"}
+        (folder / "attempts.jsonl").write_text(f"{json.dumps(start)}\n{json.dumps(end)}\n")
+        (folder / "done.json").write_text("{}")
+        write_json(folder / "config.json", cell.configuration)
+    plan_file.save(root, plan)
+
+
+def timed(what: Callable[[], object], rounds: int) -> tuple[float, float, float]:
+    """Least, median and most seconds."""
+    seconds = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        what()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds), median(seconds), max(seconds)
+
+
+def measure(rounds: int) -> None:
+    plan = grid()
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        pretend(root, plan)
+        arguments = LaunchArguments("ogbench", out=root)
+        parts: dict[str, Callable[[], object]] = {
+            "words to cells": grid,
+            "states, what is left, its cost": lambda: summarise(plan, look(plan, arguments)),
+            "all of it": lambda: summarise(made := grid(), look(made, arguments)),
+            "writing the plan down": lambda: plan_file.save(root, plan),
+            "status, from the plan's file": lambda: look_at_all(root),
+        }
+        load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+        print(f"{len(plan.cells)} cells, {DONE} done; {rounds} rounds; load {load}")
+        for name, what in parts.items():
+            least, middle, most = timed(what, rounds)
+            print(f"{name:32} {middle:6.2f} s (from {least:.2f} to {most:.2f})", flush=True)
+
+
+def run(words: Sequence[str]) -> None:
+    measure(parsed(Arguments, "python -m benchmark.speed", list(words)).rounds)
+
+
+def main() -> None:
+    try:
+        run(sys.argv[1:])
+    except CommandLineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

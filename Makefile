@@ -1,10 +1,10 @@
-# make setup | run | test; the last two set up first if needed.
+# make setup | run | test | test-kills; all but the first set up first if needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LAUNCH := $(BIN)/python -m benchmark.launch --methods all --preset quick --executor local
 
-.PHONY: setup run test
+.PHONY: setup run test test-kills
 
 setup: $(VENV)/installed
 
@@ -22,3 +22,7 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest -n logical --dist loadgroup --cov --cov-report=term
+
+# The fault injection of the test suite with fifty kills in place of six.
+test-kills: setup
+	$(BIN)/python -m pytest -s tests/benchmark/test_kills.py --kills 50

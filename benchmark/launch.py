@@ -67,11 +67,17 @@ class Work:
     cost: estimate.Estimate
 
 
-def look(plan: Plan, arguments: Arguments) -> Work:
-    """What is done, what others have, and what is left to take."""
+def look(plan: Plan, arguments: Arguments, executor: str = "local") -> Work:
+    """What is done, what others have, and what is left to take. Raises LaunchError where a scheduler that packs will
+    be sent to does not say what it has; for others it matters little, since a cell that runs is leased."""
     root = arguments.out.expanduser().resolve()
     states = {cell.key: state_of(folder_of(root, cell.key)) for cell in plan.cells}
-    queued = queued_by_all(root)
+    try:
+        queued = queued_by_all(root)
+    except LaunchError:
+        if executor != "local" and not arguments.dry_run:
+            raise
+        queued = {}
     rates = estimate.measured_rates(root, plan.packs)
     seconds = partial(estimate.pack_seconds, rates=rates)
     open_ = left(plan.packs, lambda cell: states[cell.key] != "done" and cell.key not in queued)
@@ -209,7 +215,7 @@ def run(words: list[str]) -> int:
         ),
         arguments.data_dir.expanduser(),
     )
-    work = look(plan, arguments)
+    work = look(plan, arguments, name)
     # A wrong command leaves standard output empty, so nothing is printed before the plan stands.
     executor = load_executor(name)
     if not arguments.dry_run:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.executors import Listener, Order, Outcome, Queued
-from benchmark.lease import LeaseHeld
-from benchmark.machine import cores
+from benchmark.lease import LeaseHeld, host_name
+from benchmark.machine import cores, gpus
 from benchmark.plan import Cell, Pack
 from benchmark.records import fail_for_the_dead, folder_of, state_of
 
@@ -36,7 +36,7 @@ class Worker:
     ) -> None:
         self.pack: Pack | None = None
         self.last_method = ""
-        self.log = Path(site["root"]) / "logs" / f"worker-{os.getpid()}-{number}.log"
+        self.log = Path(site["root"]) / "logs" / f"worker-{host_name()}-{os.getpid()}-{number}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log, _without_warning():
             # A session of its own: Ctrl-C is for the launcher, which then asks its workers to save and leave.
@@ -228,7 +228,7 @@ def _environment(site: Mapping[str, Any]) -> dict[str, str]:
     """
     threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     threads["JAX_TRACEBACK_FILTERING"] = "off"
-    if not any(Path("/dev").glob("nvidia[0-9]*")):
+    if not gpus():
         flags = "--xla_backend_optimization_level=1 --xla_cpu_multi_thread_eigen=false"
         threads["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", flags)
     if site["device_share"] < 1.0:
@@ -243,7 +243,8 @@ def unfinished(root: Path, pack: Pack) -> list[Cell]:
 
 def run(order: Order, listener: Listener) -> Outcome:
     """Run the packs of an order here, and wait for them."""
-    site = order.site | {"env_workers": max(0, cores() // order.jobs - 1), "device_share": 1.0}
+    share = min(1.0, gpus() / order.jobs) if gpus() else 1.0
+    site = order.site | {"env_workers": max(0, cores() // order.jobs - 1), "device_share": share}
     return Local(site, order.jobs, listener).run(order.packs)
 
 

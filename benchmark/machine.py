@@ -30,6 +30,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def gpus() -> int:
+    """Graphics processors of this machine."""
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
 def job_name() -> str:
     """The SLURM job that this runs in, as its users and accounts call it: 12, or 12_3 in an array; empty without."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")

@@ -21,6 +21,7 @@ from envs._command_line import CommandLineError, parsed
 from slurm.cluster import SlurmError, ask
 from slurm.probe import Finding, probe
 from slurm.profile import Profile, load_profile
+from slurm.submit import most_jobs
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,11 @@ def gres(profile: Profile, root: Path) -> Iterator[Finding]:
 
 
 def limits(profile: Profile, root: Path) -> Iterator[Finding]:
-    config = Configuration()
-    yield Finding("ok", f"limits: arrays up to {config['MaxArraySize']}, {config['MaxJobCount']} jobs in all")
+    array, room = most_jobs()
+    if room:
+        yield Finding("ok", f"limits: arrays up to {array}, and {room} more jobs in the queue")
+    else:
+        yield Finding("warn", "limits: no more jobs fit into your queue", "launch again when some have ended")
     account = profile.account
     if account:
         known = ask("sacctmgr", "--noheader", "--parsable2", "show", "associations", "format=Account").split()

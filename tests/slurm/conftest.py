@@ -79,6 +79,7 @@ class Place:
     root: Path
     words: tuple[str, ...]
     profile: dict[str, Any] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
 
     def launch(self, *more: str, **profile: Any) -> subprocess.CompletedProcess[str]:
         """The launch command; what a profile says beside the usual can be changed from one time to the next."""
@@ -90,7 +91,7 @@ class Place:
 
     def command(self, module: str, *words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-W", "ignore", "-m", f"benchmark.{module}", *words, "--out", str(self.root)]
-        variables = environment(SLURM_CONF=os.environ["SLURM_CONF"])
+        variables = environment(SLURM_CONF=os.environ["SLURM_CONF"]) | self.variables
         return subprocess.run(command, env=variables, capture_output=True, text=True, check=False, cwd=self.root)
 
     @property

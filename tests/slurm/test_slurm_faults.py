@@ -13,18 +13,26 @@ from pathlib import Path
 
 import pytest
 
+from analysis.store import read_runs
 from benchmark import plan_file
 from benchmark.executors import Order
 from benchmark.lease import holder
 from benchmark.plan import make
 from benchmark.records import LEASE, attempts_of
 from benchmark.request import Request
+from benchmark.tracking import prepare
 from slurm import submit
 from slurm.cluster import SlurmError
 from tests.benchmark.test_launch import environment
+from tests.benchmark.test_tracking import serving
 from tests.slurm.conftest import MakePlace, Place, slurm, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.slurm]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.slurm,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning"),  # MLflow never closes its connections
+]
 LONG = "flow.offline_steps=100000"
 
 
@@ -109,6 +117,32 @@ def test_a_worker_that_is_killed_is_followed_by_halves_in_the_same_job(place: Ma
         starts = [line for line in attempts_of(here.folder(cell)) if "start" in line]
         assert [line["device_share"] for line in starts] == [0.5, 1.0]
         assert len({line["slurm_job"] for line in starts}) == 1
+
+
+def test_jobs_that_reach_a_server_send_their_records_themselves(place: MakePlace) -> None:
+    """And when it goes away they train on; what it missed is collected later."""
+    here = place("flow", LONG)
+    prepare(f"sqlite:///{here.root}/mlflow.db", "toy/v1", here.root / "artifacts")
+    with serving(here.root) as uri:
+        here.variables["MLFLOW_TRACKING_URI"] = uri
+        assert "benchmark.track" not in here.launch().stdout
+        begun(here)
+        here.settle()
+        runs = read_runs(str(here.root))
+        assert sorted(runs["tags.seed"]) == ["0", "1"]
+        assert set(runs["status"]) == {"FINISHED"}
+        more = Place(here.root, tuple("2" if word == "0-1" else word for word in here.words), variables=here.variables)
+        assert more.launch().returncode == 0
+        wait_for(lambda: more.trains(more.cells[-1]), 120.0, here.root)
+    more.settle()
+    assert more.states() == {"flow": {"done"}}
+    log = next(path for path in here.root.glob("slurm/*/*_log.out") if "tracking: " in path.read_text())
+    assert "No MLflow server answers" in log.read_text()
+    here.variables.clear()
+    assert here.command("track").returncode == 0
+    runs = read_runs(str(here.root))
+    assert sorted(runs["tags.seed"]) == ["0", "1", "2"]
+    assert set(runs["status"]) == {"FINISHED"}
 
 
 def test_of_two_launches_at_once_each_cell_is_sent_by_one(place: MakePlace) -> None:

@@ -287,7 +287,7 @@ def test_a_run_that_was_stopped_or_requeued_in_between_is_not_ended(begin: Begin
 
 
 def test_cost_is_what_all_attempts_took_by_their_share_of_a_device() -> None:
-    lines: list[dict[str, float]] = [{"attempt": 1, "start": 0, "device_share": 0.5}, {"attempt": 1, "end": 3_600_000}]
+    lines: list[dict[str, Any]] = [{"attempt": 1, "start": 0, "device_share": 0.5}, {"attempt": 1, "end": 3_600_000}]
     lines += [{"attempt": 2, "start": 10_000_000, "device_share": 0.25}, {"attempt": 2, "end": 17_200_000}]
     lines += [{"attempt": 3, "end": 99_000_000}, {"attempt": 4, "start": 99_000_000}]  # never began; still runs
     assert cost_of(lines) == (3.0, 1.0)

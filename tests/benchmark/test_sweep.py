@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,8 @@ from tests.benchmark import tiny
 
 
 def plan(*sweeps: str, methods: str = "qpilots_u,flow", overrides: tuple[str, ...] = ()) -> Plan:
-    request = Request("toy", "quick", methods=methods, tasks=("bandit-v0",), seeds="0-1", overrides=overrides)
-    return make(Request(**(vars(request) | {"sweeps": sweeps})))
+    asked = {"methods": methods, "tasks": ("bandit-v0",), "seeds": "0-1", "overrides": overrides, "sweeps": sweeps}
+    return make(Request("toy", "quick", **asked))  # pyright: ignore[reportArgumentType]
 
 
 def alphas(found: Plan) -> list[float]:
@@ -72,9 +73,10 @@ def test_a_sweep_of_a_coefficient_is_one_program(tmp_path: Path) -> None:
     """The three values differ in their numbers, and not in what is compiled."""
     found = [tiny.cells("6", method="fql", alpha=alpha) for alpha in (1.0, 3.0, 10.0)]
     assert tiny.run(tmp_path, found[0]) == []
-    compiled = trainer.train._cache_size()  # pyright: ignore[reportFunctionMemberAccess]
+    train: Any = trainer.train
+    compiled = train._cache_size()
     for cells in found[1:]:
         assert tiny.run(tmp_path, cells) == []
-    assert trainer.train._cache_size() == compiled  # pyright: ignore[reportFunctionMemberAccess]
+    assert train._cache_size() == compiled
     losses = [tiny.history(tmp_path, cells[0])[0] for cells in found]
     assert len(set(losses)) == 3

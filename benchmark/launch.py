@@ -27,6 +27,7 @@ from benchmark.records import folder_of, state_of
 from benchmark.request import Request, check_suite
 from benchmark.settings import SettingsError, nearest, presets
 from envs import load_suite
+from envs._command_line import carried_out
 from envs._suite import SuiteError
 
 
@@ -232,14 +233,7 @@ def main() -> None:
     for ending in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) != signal.SIG_IGN:  # nohup asks to be left alone
             signal.signal(ending, signal.default_int_handler)
-    try:
-        sys.exit(run(sys.argv[1:]))
-    except (LaunchError, SettingsError, SuiteError, tracking.TrackingError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("Stopped. Run the same command again to go on.", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(carried_out(run, LaunchError, SettingsError, SuiteError, tracking.TrackingError))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -24,7 +24,7 @@ from benchmark.plan import Plan, make
 from benchmark.records import folder_of, write_json
 from benchmark.request import Request
 from benchmark.status import look as look_at_all
-from envs._command_line import CommandLineError, parsed
+from envs._command_line import carried_out, parsed
 
 METHODS, DONE = 13, 5000
 
@@ -84,17 +84,10 @@ def measure(rounds: int) -> None:
             print(f"{name:32} {middle:6.2f} s (from {least:.2f} to {most:.2f})", flush=True)
 
 
-def run(words: Sequence[str]) -> None:
-    measure(parsed(Arguments, "python -m benchmark.speed", list(words)).rounds)
-
-
-def main() -> None:
-    try:
-        run(sys.argv[1:])
-    except CommandLineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+def run(words: list[str]) -> int:
+    measure(parsed(Arguments, "python -m benchmark.speed", words).rounds)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(carried_out(run))

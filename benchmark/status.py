@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from benchmark.portion import left
 from benchmark.progress import duration
 from benchmark.records import LEASE, folder_of, state_of
 from benchmark.settings import SettingsError
-from envs._command_line import CommandLineError, parsed
+from envs._command_line import carried_out, parsed
 
 STATES = ("done", "running", "queued", "requeued", "failed", "lost", "planned")
 """``lost``: begun, and neither done nor failed, and nobody is at it; the launch command takes it up again."""
@@ -142,23 +142,13 @@ def show(root: Path, arguments: Arguments, console: Console) -> int:
     return standing.exit_status
 
 
-def run(words: Sequence[str]) -> int:
-    arguments = parsed(Arguments, "python -m benchmark.status", list(words))
+def run(words: list[str]) -> int:
+    arguments = parsed(Arguments, "python -m benchmark.status", words)
     root, console = arguments.out.expanduser().resolve(), Console()
     while (status := show(root, arguments, console)) == 3 and arguments.watch:
         time.sleep(WATCH_SECONDS)
     return status
 
 
-def main() -> None:
-    try:
-        sys.exit(run(sys.argv[1:]))
-    except (LaunchError, PlanFileError, SettingsError, CommandLineError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(carried_out(run, LaunchError, PlanFileError, SettingsError))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from benchmark.lease import Lease, LeaseHeld
 from benchmark.pusher import PUSH_SECONDS
 from benchmark.records import read_json
 from benchmark.tracking import Tracker, TrackingError, default_uri, prepare
-from envs._command_line import CommandLineError, parsed
+from envs._command_line import carried_out, parsed
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,8 @@ def send(root: Path, uri: str) -> list[str]:
     return problems
 
 
-def run(words: Sequence[str]) -> int:
-    arguments = parsed(Arguments, "python -m benchmark.track", list(words))
+def run(words: list[str]) -> int:
+    arguments = parsed(Arguments, "python -m benchmark.track", words)
     root = arguments.out.expanduser().resolve()
     if not (root / "runs").is_dir():
         raise LaunchError(f"there are no runs under {root}; name their folder with --out")
@@ -78,15 +77,5 @@ def run(words: Sequence[str]) -> int:
         lease.release()
 
 
-def main() -> None:
-    try:
-        sys.exit(run(sys.argv[1:]))
-    except (LaunchError, TrackingError, CommandLineError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(carried_out(run, LaunchError, TrackingError))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
+import sys
+from collections.abc import Callable
 from typing import TypeVar
 
 import tyro
@@ -28,3 +31,27 @@ def parsed(kind: type[Arguments], program: str, words: list[str], description: s
     text = re.sub(r"[^\x20-\x7e]+", " ", said.getvalue().replace("\n", " "))
     text = text.partition("For full helptext")[0]
     raise CommandLineError(" ".join(text.split()).rstrip(" .") + "; see --help")
+
+
+def carried_out(command: Callable[[list[str]], int], *mendable: type[Exception]) -> int:
+    """Run a command with the words it was called with; its exit status.
+
+    2 after an error that the user can mend, told in one sentence; 130 after Ctrl-C; 1 if the reader of what it prints
+    has left, like head.
+    """
+    try:
+        return command(sys.argv[1:])
+    except (CommandLineError, *mendable) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        reason = error.strerror or error
+        print(f"error: {reason}{where}: make room or allow it, or name another folder; then run again", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on where it was", file=sys.stderr)
+        return 130

@@ -10,14 +10,14 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark import tracking
 from benchmark.arguments import LaunchError
 from benchmark.tracking import TrackingError
-from envs._command_line import CommandLineError, parsed
+from envs._command_line import carried_out, parsed
 from slurm.cluster import SlurmError, ask
 from slurm.probe import Finding, probe
 from slurm.profile import Profile, load_profile
@@ -160,8 +160,8 @@ CHECKS: tuple[Callable[[Profile, Path], Iterator[Finding]], ...] = (
 )
 
 
-def run(words: Sequence[str]) -> int:
-    arguments = parsed(Arguments, "python -m slurm.doctor", list(words))
+def run(words: list[str]) -> int:
+    arguments = parsed(Arguments, "python -m slurm.doctor", words)
     profile, root = load_profile(arguments.profile), arguments.out.expanduser().resolve()
     try:
         ask("scontrol", "ping")
@@ -180,15 +180,5 @@ def run(words: Sequence[str]) -> int:
     return int("fail" in levels)
 
 
-def main() -> None:
-    try:
-        sys.exit(run(sys.argv[1:]))
-    except (LaunchError, CommandLineError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(carried_out(run, LaunchError))

@@ -5,7 +5,6 @@ errors.
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 import time
 from collections import deque
@@ -15,7 +14,7 @@ from typing import Any
 
 import tyro
 
-from envs._command_line import Arguments, CommandLineError, parsed
+from envs._command_line import Arguments, carried_out, parsed
 from envs._suite import SuiteError
 from envs.ogbench._tasks import Domain, domains
 
@@ -98,20 +97,10 @@ def told(kind: type[Arguments], command: Callable[[Arguments], None]) -> int:
     after Ctrl-C.
     """
     specification = sys.modules["__main__"].__spec__
-    try:
-        command(parsed(kind, f"python -m {specification.name if specification else '...'}", sys.argv[1:]))
-    except (SuiteError, CommandLineError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # its reader has left, like head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        reason = error.strerror or error
-        print(f"error: {reason}{where}: make room or allow it, or name another folder; then run again", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on where it was", file=sys.stderr)
-        return 130
-    return 0
+    program = f"python -m {specification.name if specification else '...'}"
+
+    def run(words: list[str]) -> int:
+        command(parsed(kind, program, words))
+        return 0
+
+    return carried_out(run, SuiteError)

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from envs._command_line import CommandLineError, parsed
+from envs._command_line import carried_out, parsed
 from slurm.local.configuration import Shape, cgroup_conf, gres_conf, slurm_conf, slurmdbd_conf
 
 PACKAGES = ("munge", "slurm-client", "slurmctld", "slurmd", "slurmdbd", "mariadb-server")
@@ -261,13 +261,5 @@ def run(words: list[str]) -> int:
     return 0 if answers else 3
 
 
-def main() -> None:
-    try:
-        sys.exit(run(sys.argv[1:]))
-    except (ClusterError, CommandLineError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(carried_out(run, ClusterError))

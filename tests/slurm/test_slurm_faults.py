@@ -17,7 +17,7 @@ from analysis.store import read_runs
 from benchmark import plan_file
 from benchmark.executors import Order
 from benchmark.lease import holder
-from benchmark.plan import make
+from benchmark.plan import Plan, make
 from benchmark.records import LEASE, attempts_of
 from benchmark.request import Request
 from benchmark.tracking import prepare
@@ -227,13 +227,18 @@ def test_the_doctor_says_what_does_not_fit(place: MakePlace) -> None:
     assert "fail no node offers gres tpu:1: set gres in the profile to one of gpu, shard" in found.stdout
 
 
+def order_of(plan: Plan, root: Path, line: str) -> Order:
+    """A whole plan to submit, with one more line in its profile."""
+    profile = root / "profile.toml"
+    profile.write_text(f"time_minutes = 60\ncpus = 1\nmemory_gb = 1\n{line}\n")
+    plan_file.save(root, plan)
+    return Order(plan, plan.packs, {"root": str(root), "about": {}}, 1, str(profile))
+
+
 def test_the_papers_grid_is_a_handful_of_calls(cluster: object, tmp_path: Path) -> None:
     """50 tasks x 22 methods x 8 seeds; its data are not needed to send it, so that the executor is called alone."""
     plan = make(Request("ogbench", "paper"))
-    profile = tmp_path / "profile.toml"
-    profile.write_text('time_minutes = 60\ncpus = 1\nmemory_gb = 1\nextra = {begin = "now+1hour"}\n')
-    plan_file.save(tmp_path, plan)
-    order = Order(plan, plan.packs, {"root": str(tmp_path), "about": {}}, 1, str(profile))
+    order = order_of(plan, tmp_path, 'extra = {begin = "now+1hour"}')
     try:
         started = time.monotonic()
         outcome = submit.run(order, lambda pack, event: None)
@@ -251,11 +256,7 @@ def test_the_papers_grid_is_a_handful_of_calls(cluster: object, tmp_path: Path) 
 
 
 def test_what_sbatch_refuses_is_told_and_leaves_nothing(cluster: object, tmp_path: Path) -> None:
-    plan = make(Request("toy", "quick", methods="flow", seeds="0"))
-    profile = tmp_path / "profile.toml"
-    profile.write_text('time_minutes = 60\ncpus = 1\nmemory_gb = 1\npartition = "gpus"\n')
-    plan_file.save(tmp_path, plan)
-    order = Order(plan, plan.packs, {"root": str(tmp_path), "about": {}}, 1, str(profile))
+    order = order_of(make(Request("toy", "quick", methods="flow", seeds="0")), tmp_path, 'partition = "gpus"')
     with pytest.raises(SlurmError, match=r"sbatch refused the jobs .*invalid partition.*; mend the profile"):
         submit.run(order, lambda pack, event: None)
     assert list(tmp_path.glob("slurm/*")) == []

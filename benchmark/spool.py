@@ -65,7 +65,7 @@ class Spool:
             self.params = {
                 f"{part}.{name}": _text(value) for part in parts for name, value in self.config[part].items()
             }
-        self.pushed = _stored(folder)
+        self.pushed = stored(folder)
 
     @property
     def started(self) -> dict[str, Any]:
@@ -150,6 +150,7 @@ class Spool:
             "bench.plan": self.started.get("plan", ""),
             "bench.provenance": provenance.read_text() if provenance.exists() else "",
             "attempt": self.attempt,
+            **{f"cost.{name}": f"{value:.4f}" for name, value in cost_of(self.attempts)._asdict().items()},
             "config_hash": sha256(canonical.encode())[:16],
             "data_source": load_suite(self.config["suite"]).provenance(self.config["data"]),
             "mujoco": self.started.get("versions", {}).get("mujoco", ""),
@@ -159,7 +160,7 @@ class Spool:
 
 def note(folder: Path, uri: str, pushed: Pushed) -> None:
     """Write down what this store has now."""
-    records = {name: asdict(record) for name, record in (_stored(folder) | {uri: pushed}).items()}
+    records = {name: asdict(record) for name, record in (stored(folder) | {uri: pushed}).items()}
     partial = folder / "mlflow.json.partial"
     partial.write_text(json.dumps(records, indent=1))
     os.replace(partial, folder / "mlflow.json")
@@ -169,7 +170,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _stored(folder: Path) -> dict[str, Pushed]:
+def stored(folder: Path) -> dict[str, Pushed]:
     """The notes, by store; an unreadable one counts as none, since the run is also found by its key."""
     try:
         records = json.loads((folder / "mlflow.json").read_text())

@@ -71,7 +71,8 @@ def cell_state(root: Path, key: str, queued: Mapping[str, Queued]) -> str:
         return state
     if holder(folder / LEASE):
         return "running"
-    if key in queued:
+    # A job that runs has been at a cell that failed; it goes on with others.
+    if key in queued and not (state == "failed" and queued[key].running):
         return "requeued" if state == "begun" else "queued"
     return "lost" if state == "begun" else state
 

@@ -16,11 +16,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.spool import OPEN, FolderError, Pushed, Spool, note, sha256
+from benchmark.spool import OPEN, FolderError, Pushed, Spool, note, sha256, stored
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+FEW = 50
+"""Runs that are asked for by name; for more it is cheaper to ask for all that there are."""
 METRICS_PER_BATCH, PARAMS_PER_BATCH = 1000, 100  # MLflow's limits
 ARTIFACTS = ("config.json", "provenance.json", "attempts.jsonl", "metrics.jsonl", "done.json", "failed.json")
 ENVIRONMENT = {
@@ -81,8 +83,10 @@ class Tracker:
 
     def push_all(self, folders: Iterable[Path]) -> list[str]:
         """Push every folder that has something new; returns what went wrong, one sentence each."""
+        folders = list(folders)
         try:
-            known = self._known()
+            reach(self.uri)
+            known = self._known([run.run for folder in folders if (run := stored(folder).get(self.uri))])
         except TrackingError as error:
             return [str(error)]
         problems: list[str] = []
@@ -126,13 +130,17 @@ class Tracker:
             raise TrackingError(f"MLflow at {self.uri} has no experiment {self.experiment}: prepare the store first.")
         return found.experiment_id
 
-    def _known(self) -> dict[str, str]:
-        """Run id -> status of every run in the experiment, by a few large requests."""
+    def _known(self, wanted: list[str]) -> dict[str, str]:
+        """Run id -> status of these runs, and maybe others, by a few large requests."""
         runs: dict[str, str] = {}
+        if not wanted:
+            return runs
+        named = ", ".join(f"'{run}'" for run in wanted)
+        query = f"attributes.run_id IN ({named})" if len(wanted) <= FEW else ""
         with _translated(self.uri):
             token: str | None = None
             while token != "":
-                page = self._client.search_runs([self._experiment_id], max_results=1000, page_token=token)
+                page = self._client.search_runs([self._experiment_id], query, max_results=1000, page_token=token)
                 runs |= {run.info.run_id: run.info.status for run in page}
                 token = page.token or ""
         return runs

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from benchmark.arguments import LaunchError
 
 SECONDS = 60
+DAYS = 14
+"""How long what became of jobs matters: nodes are mended, too."""
 PREFIX = "bench-"
 """Of the names of our jobs; the rest is the name of the submission."""
 
@@ -71,7 +73,15 @@ def history(submissions: Iterable[str]) -> list[Ended]:
     if not names:
         return []
     fields = "--format=JobID,State,NodeList,ExitCode"
-    words = ("sacct", "--allocations", "--duplicates", "--noheader", "--parsable2", fields, "--starttime=2020-01-01")
+    words = (
+        "sacct",
+        "--allocations",
+        "--duplicates",
+        "--noheader",
+        "--parsable2",
+        fields,
+        f"--starttime=now-{DAYS}days",
+    )
     try:
         said = ask(*words, f"--name={names}")
     except SlurmError:

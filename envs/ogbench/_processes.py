@@ -53,7 +53,7 @@ class Worker:
     def close(self) -> None:
         """End the process, in the middle of a message if need be."""
         self.connection.close()
-        self._process.terminate()
+        self._process.kill()
         self._process.join()
 
     def _ended(self) -> SuiteError:
@@ -68,7 +68,10 @@ class Worker:
 
 def _serve(parent: int, connection: Connection, build: Callable[..., Answer], arguments: tuple[Any, ...]) -> None:
     """Body of a worker: answer until the other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end ends this process
+    # Ctrl-C, and a scheduler that ends a job, mean the parent: it saves what this process is still needed for, and its
+    # end ends this process.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     answer = build(*arguments)
     while True:

@@ -37,7 +37,7 @@ class Arguments:
     seeds: str = ""
     """0-7, or 0,2,5; by default the preset's"""
     preset: str = ""
-    """sizes and budgets; by default paper where a SLURM controller answers, quick elsewhere"""
+    """sizes and budgets; by default paper where a SLURM controller answers or a profile is given, quick elsewhere"""
     set: tuple[str, ...] = ()
     """METHOD.KEY=VALUE, run.KEY=VALUE for all methods (that do not fix KEY), value.KEY=VALUE for the value rule,
     data.KEY=VALUE for the data (procedure, seed, episodes, shards)"""
@@ -57,9 +57,9 @@ class Arguments:
     out: Path = Path("results")
     """folder for runs, tracking database and leaderboard"""
     executor: str = ""
-    """local or slurm; by default slurm for the preset paper, local for the others"""
-    profile: str = "gpu"
-    """what a cluster's jobs look like: gpu, shared, cpu, or a TOML file (slurm/profiles)"""
+    """local or slurm; by default slurm for the preset paper or with a profile, local for the others"""
+    profile: str = ""
+    """what a cluster's jobs look like: gpu (by default), shared, cpu, or a TOML file (slurm/profiles); implies slurm"""
     jobs: int = 0
     """worker processes of the local executor; by default one for each core"""
     limit: int = 0
@@ -70,6 +70,8 @@ class Arguments:
     """depth: all seeds of a method and task together; breadth: one seed of everything first"""
     keep: str = "parameters"
     """what stays of the checkpoints of a finished run: all, parameters or nothing"""
+    retry: bool = False
+    """slurm: send also what failed three times for the same reason"""
     dry_run: bool = False
     """print the plan (for slurm with the script that would be sent) and stop; needs no data, tracker or scheduler"""
 
@@ -113,6 +115,8 @@ def parse(words: list[str]) -> Arguments:
     for name, value in (("jobs", arguments.jobs), ("limit", arguments.limit), ("budget-hours", arguments.budget_hours)):
         if not value >= 0:
             raise LaunchError(f"--{name} {value} is less than nothing; leave it out for no limit")
+    if arguments.profile and arguments.executor == "local":
+        raise LaunchError("--profile says what jobs of a cluster look like; leave it out, or say --executor slurm")
     if arguments.keep not in KEEP:
         raise LaunchError(
             f"unknown --keep {arguments.keep!r}; it is one of {', '.join(KEEP)}{nearest(arguments.keep, KEEP)}"

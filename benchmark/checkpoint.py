@@ -11,6 +11,8 @@ import hashlib
 import io
 import json
 import os
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,11 +36,32 @@ class Found(NamedTuple):
     note: dict[str, Any]
 
 
-def save(folder: Path, tree: Any, rows: dict[str, np.ndarray], note: dict[str, Any]) -> None:
-    """Replace the checkpoint of a run; an interrupted save leaves the old one. ``rows`` may have any length."""
+def save(
+    folder: Path,
+    tree: Any,
+    rows: dict[str, np.ndarray],
+    note: dict[str, Any],
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Replace the checkpoint of a run; an interrupted save leaves the old one. ``rows`` may have any length.
+
+    ``check`` is asked when all is written and nothing is replaced yet: it raises if the run is another's by now.
+    """
     folder.mkdir(exist_ok=True)
     arrays = _named(tree) | {ROWS + name: array for name, array in rows.items()}
-    _write(folder / FILE, arrays | {NOTE: np.frombuffer(json.dumps(note).encode(), np.uint8)}, folder / PREVIOUS)
+    arrays[NOTE] = np.frombuffer(json.dumps(note).encode(), np.uint8)
+    _write(folder / FILE, arrays, folder / PREVIOUS, check)
+
+
+def go_back(folder: Path, found: Found | None) -> None:
+    """Forget what was saved after the checkpoint that a run goes on from, or all: it must never be gone back to."""
+    if found is None:
+        for name in (FILE, PREVIOUS):
+            (folder / name).unlink(missing_ok=True)
+    elif found.path.name == PREVIOUS:
+        found.path.replace(folder / FILE)
+    for leftover in folder.glob(f".{FILE}.*"):
+        leftover.unlink()
 
 
 def keep_final(folder: Path, keep: str, tree: Any) -> None:
@@ -51,8 +74,18 @@ def keep_final(folder: Path, keep: str, tree: Any) -> None:
 def retire(folder: Path, keep: str) -> None:
     """After a run is done: without its checkpoints, unless 'all' is to be kept."""
     if keep != "all":
-        for name in (FILE, PREVIOUS):
-            (folder / name).unlink(missing_ok=True)
+        go_back(folder, None)
+
+
+def sweep(folder: Path) -> None:
+    """Of a run that was done, and killed before it could retire its checkpoints."""
+    if (folder / FINAL).exists():
+        go_back(folder, None)
+
+
+def size(folder: Path) -> int:
+    """Bytes of a run's checkpoints."""
+    return sum(path.stat().st_size for path in folder.glob("*.npz"))
 
 
 def usable(folder: Path) -> list[Found]:
@@ -94,9 +127,15 @@ def _named(tree: Any) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
-def _write(path: Path, arrays: dict[str, np.ndarray], previous: Path | None = None) -> None:
+def _write(
+    path: Path,
+    arrays: dict[str, np.ndarray],
+    previous: Path | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> None:
     """Write beside, then rename, so that at every moment either the new file or the one before is whole."""
-    temporary = path.with_name(f".{path.name}")  # a run has one writer
+    # A run has one writer, but one that lost it may not know that yet.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with temporary.open("w+b") as file:
             np.savez(file, allow_pickle=False, **arrays)
@@ -106,6 +145,7 @@ def _write(path: Path, arrays: dict[str, np.ndarray], previous: Path | None = No
             file.write(digest)
             file.flush()
             os.fsync(file.fileno())
+        check()
         if previous and path.exists():
             path.replace(previous)
         temporary.replace(path)

@@ -13,8 +13,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmark.attempts import attempts_of, cost_of
 from benchmark.plan import Pack
-from benchmark.records import attempts_of, cost_of, folder_of
+from benchmark.records import folder_of
 from benchmark.settings import method_table, preset_table
 from envs import load_suite
 

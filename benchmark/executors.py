@@ -1,7 +1,8 @@
 """What an executor is: a module that is loaded by its name and brings packs to workers.
 
-It has ``run(order, listener) -> Outcome``, ``preview(order) -> lines`` that show what it would send elsewhere, and
-``queued(root) -> {key: Queued}``, what it sent elsewhere before.
+It has ``check(order)``, which raises LaunchError where it could not run, ``run(order, listener) -> Outcome``,
+``preview(order) -> lines`` that show what it would send elsewhere, and ``queued(root) -> {key: Queued}``, what it sent
+elsewhere before.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Order:
     site: dict[str, Any]
     jobs: int
     profile: str = ""
+    retry: bool = False
+    """Whether to send again what failed again and again."""
 
 
 @dataclass
@@ -43,6 +46,8 @@ class Outcome:
     stopped: bool = False
     broken: bool = False
     submitted: list[str] = field(default_factory=list)
+    refused: str = ""
+    """What could not be sent elsewhere, though more was."""
 
 
 @dataclass(frozen=True)

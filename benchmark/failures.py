@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark.attempts import attempts_of, starts_of
 from benchmark.plan import Cell, Pack
-from benchmark.records import attempts_of, folder_of, read_json
+from benchmark.records import folder_of, read_json
 
 LAST_LINES = 5
 SHOWN = 5
@@ -41,7 +42,7 @@ def report(root: Path, packs: Sequence[Pack], states: Mapping[str, str]) -> list
 
 def _describe(root: Path, cell: Cell, pack: Pack, state: str) -> list[str]:
     reason = _reason(root, cell, state)
-    attempt = next((line for line in reversed(attempts_of(folder_of(root, cell.key))) if "start" in line), {})
+    attempt = next(reversed(starts_of(attempts_of(folder_of(root, cell.key))).values()), {})
     where = f" on {attempt['host']}" if attempt.get("host") else ""
     job = f", job {attempt['slurm_job']}" if attempt.get("slurm_job") else ""
     told = [f"{cell.method} on {cell.task}, seed {cell.seed}{where}{job}: {reason['message']}"]

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 import methods
-from benchmark import estimate, plan_file, tracking
+from benchmark import checkpoint, estimate, plan_file, tracking
 from benchmark.arguments import Arguments, LaunchError, parse
 from benchmark.executors import EXECUTORS, Order, Outcome, Queued, load_executor, queued_by_all
 from benchmark.machine import about_this_code, cores, slurm_answers
@@ -35,10 +35,10 @@ def choose(arguments: Arguments) -> tuple[str, str, str]:
     """Preset, executor, and the line that says why."""
     check_suite(arguments.suite)
     known = presets(arguments.suite)
-    asked = not (arguments.preset and arguments.executor)
+    asked = not (arguments.preset and arguments.executor) and not arguments.profile
     answers = asked and slurm_answers()
-    preset = arguments.preset or ("paper" if answers and "paper" in known else "quick")
-    executor = arguments.executor or ("slurm" if preset == "paper" else "local")
+    preset = arguments.preset or ("paper" if (answers or arguments.profile) and "paper" in known else "quick")
+    executor = arguments.executor or ("slurm" if preset == "paper" or arguments.profile else "local")
     if executor not in EXECUTORS:
         raise LaunchError(f"unknown executor {executor!r}; it is local or slurm{nearest(executor, EXECUTORS)}")
     why = "as asked" if not asked else "a SLURM controller answers" if answers else "no SLURM controller answers"
@@ -81,8 +81,11 @@ def look(plan: Plan, arguments: Arguments, executor: str = "local") -> Work:
         queued = {}
     rates = estimate.measured_rates(root, plan.packs)
     seconds = partial(estimate.pack_seconds, rates=rates)
+    begun = {pack.kind for pack in plan.packs if any(states[c.key] == "done" or c.key in queued for c in pack.cells)}
     open_ = left(plan.packs, lambda cell: states[cell.key] != "done" and cell.key not in queued)
-    packs = taken(ordered(open_, arguments.order, seconds), arguments.limit, 3600 * arguments.budget_hours, seconds)
+    packs = taken(
+        ordered(open_, arguments.order, seconds, begun), arguments.limit, 3600 * arguments.budget_hours, seconds
+    )
     return Work(states, queued, packs, estimate.estimate(packs, rates))
 
 
@@ -120,7 +123,7 @@ def order_of(plan: Plan, packs: list[Pack], arguments: Arguments) -> Order:
     root, data = arguments.out.expanduser().resolve(), arguments.data_dir.expanduser().resolve()
     about = about_this_code(plan.name)
     site = {"root": str(root), "data": str(data), "about": about, "keep": arguments.keep}
-    return Order(plan, packs, site, arguments.jobs or cores(), arguments.profile)
+    return Order(plan, packs, site, arguments.jobs or cores(), arguments.profile or "gpu", arguments.retry)
 
 
 def execute(plan: Plan, work: Work, arguments: Arguments, executor: Any, console: Console) -> int:
@@ -128,12 +131,15 @@ def execute(plan: Plan, work: Work, arguments: Arguments, executor: Any, console
     root = arguments.out.expanduser().resolve()
     order = order_of(plan, work.packs, arguments)
     uri, experiment = tracking.default_uri(root), f"{plan.suite}/v{PROTOCOL}"
-    tracking.prepare(uri, experiment, root / "artifacts")
+    executor.check(order)
+    prepare_tracking(uri, experiment, root, None if executor.WAITS else console)
     folders = [folder_of(root, cell.key) for cell in plan.cells]
+    for key in (key for key, state in work.states.items() if state == "done"):
+        checkpoint.sweep(folder_of(root, key) / "checkpoint")
     pusher = Pusher(tracking.Tracker(uri, experiment), lambda: folders)
     outcome = Outcome()
     if work.packs:
-        write_plan(root, plan)
+        write_plan(root, plan, order.site["data"])
         prepare_data(order, arguments, console)
         pusher.start()
         with Progress(console, len(work.packs)) as progress:
@@ -141,10 +147,11 @@ def execute(plan: Plan, work: Work, arguments: Arguments, executor: Any, console
     else:
         others = sum(state != "done" for state in work.states.values())
         console.print(f"Nothing to do: {'nothing is left over' if others else 'every cell is done'}.")
-    problems = pusher.finish()
     if outcome.submitted:
         console.print("\n".join(outcome.submitted), markup=False, highlight=False, soft_wrap=True)
-        return report(outcome, problems)
+        pusher.finish()
+        return report(outcome, [])
+    problems = pusher.finish()
     if outcome.stopped:
         report(outcome, problems)
         print("Stopped. Run the same command again to go on from the last checkpoints.", file=sys.stderr)
@@ -153,9 +160,19 @@ def execute(plan: Plan, work: Work, arguments: Arguments, executor: Any, console
     return report(outcome, problems) or status
 
 
-def write_plan(root: Path, plan: Plan) -> None:
+def prepare_tracking(uri: str, experiment: str, root: Path, console: Console | None) -> None:
+    """Store and experiment. A server that is away keeps nobody from sending jobs (``console``), whose records wait."""
     try:
-        plan_file.save(root, plan)
+        tracking.prepare(uri, experiment, root / "artifacts")
+    except tracking.TrackingError as error:
+        if console is None or uri.startswith("sqlite"):
+            raise
+        console.print(f"tracking: {error} Runs go on without it.", markup=False, highlight=False, soft_wrap=True)
+
+
+def write_plan(root: Path, plan: Plan, data: str) -> None:
+    try:
+        plan_file.save(root, plan, data)
     except OSError as error:
         raise LaunchError(
             f"cannot write the plan to {root} ({error.strerror}); make room, or give another --out"
@@ -193,7 +210,9 @@ def report(outcome: Outcome, problems: list[str]) -> int:
             print(f"  {cell.method} on {cell.task}, seed {cell.seed}: {text}", file=sys.stderr)
     for problem in problems:
         print(f"tracking: {problem}", file=sys.stderr)
-    return int(bool(outcome.failed or problems))
+    if outcome.refused:
+        print(outcome.refused, file=sys.stderr)
+    return int(bool(outcome.failed or problems or outcome.refused))
 
 
 def run(words: list[str]) -> int:

@@ -105,9 +105,11 @@ def _beats(path: Path) -> bool:
     probe = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         probe.touch()
-        return probe.stat().st_mtime - path.stat().st_mtime < STALE_SECONDS
-    finally:
-        probe.unlink(missing_ok=True)
+        now = probe.stat().st_mtime
+        probe.unlink()
+    except OSError:  # whoever only looks may not write here, or there is no room: then by this machine's clock
+        now = time.time()
+    return now - path.stat().st_mtime < STALE_SECONDS
 
 
 def alive(owner: Owner | None, path: Path) -> bool:
@@ -158,8 +160,7 @@ class Lease:
         try:
             self._judge(self.path)
             if guard.exists():
-                self._judge(guard)
-                guard.unlink()  # of somebody who was killed in the middle of it
+                self._remove(guard)
             self._write(guard)
             try:
                 self._judge(self.path)  # again, now that nobody else will take it
@@ -169,6 +170,17 @@ class Lease:
                 guard.unlink(missing_ok=True)
         except (FileNotFoundError, FileExistsError) as error:
             raise LeaseHeld(f"{self.path.parent.name} was just taken over by another process") from error
+
+    def _remove(self, guard: Path) -> None:
+        """That of somebody who was killed in the middle of it; if it was another's by then, it is put back."""
+        self._judge(guard)
+        aside = guard.with_name(f"{guard.name}.{self._me.token}")
+        dead = _read(guard)
+        guard.rename(aside)
+        if _read(aside) != dead:
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, guard)
+        aside.unlink()
 
     def _judge(self, path: Path) -> None:
         """Raises LeaseHeld if the owner of this file lives."""

@@ -21,6 +21,8 @@ from benchmark.machine import cores, gpus
 from benchmark.plan import Cell, Pack
 from benchmark.records import fail_for_the_dead, folder_of, state_of
 
+WAITS = True
+"""Whether `run` waits for the packs to end."""
 GRACE_SECONDS = 600.0
 """For a worker to save and leave after Ctrl-C: the longest compilation and dispatch."""
 
@@ -32,7 +34,12 @@ class Worker:
     """A worker process and the pack it runs; what it prints goes to its log file."""
 
     def __init__(
-        self, number: int, site: dict[str, Any], cores: list[int], events: queue.Queue[tuple[Worker, dict[str, Any]]]
+        self,
+        number: int,
+        site: dict[str, Any],
+        cores: list[int],
+        device: str,
+        events: queue.Queue[tuple[Worker, dict[str, Any]]],
     ) -> None:
         self.pack: Pack | None = None
         self.last_method = ""
@@ -47,9 +54,9 @@ class Worker:
                 stderr=log,
                 text=True,
                 start_new_session=True,
-                env=_environment(site),
+                env=_environment(site) | ({"CUDA_VISIBLE_DEVICES": device} if device else {}),
             )
-        self.cores = cores
+        self.cores, self.device = cores, device
         self.tell({"site": site | {"cores": cores}})
         threading.Thread(target=self._listen, args=(events,), daemon=True).start()
 
@@ -113,11 +120,12 @@ class Local:
         finally:
             for worker in self.workers:
                 worker.close()
+            self.workers = []
         return self.outcome
 
     def _hand_out(self) -> None:
         while len(self.workers) < min(self.jobs, len(self.waiting) + sum(w.pack is not None for w in self.workers)):
-            self.workers.append(Worker(self.started, self.site, self._cores(), self.events))
+            self.workers.append(Worker(self.started, self.site, self._cores(), self._device(), self.events))
             self.started += 1
         for worker in self.workers:
             while worker.pack is None and self.waiting:
@@ -138,6 +146,12 @@ class Local:
         shares = [cores[i : i + share] for i in range(0, share * min(self.jobs, len(cores)), share)]
         return min(shares, key=busy.count) if self.jobs > 1 else []
 
+    def _device(self) -> str:
+        """Of several GPUs the one with the fewest workers; nothing where there is no choice."""
+        shown = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus())))
+        busy = [worker.device for worker in self.workers]
+        return min(shown.split(","), key=busy.count) if "," in shown else ""
+
     def _choose(self, worker: Worker) -> Pack:
         """The method that this worker has compiled already, else one that no other worker has."""
         taken = {other.last_method for other in self.workers if other is not worker}
@@ -151,13 +165,16 @@ class Local:
     def _handle(self, worker: Worker, event: dict[str, Any]) -> None:
         pack = worker.pack
         if "ended" in event:
-            self.workers.remove(worker)
+            if worker in self.workers:
+                self.workers.remove(worker)
             if pack is not None:
                 self._broken(worker, pack, event["ended"])
         elif pack is not None and "progress" in event:
             self.listener(pack, event["progress"])
         elif pack is not None and "stopped" in event:  # somebody else told this worker to leave; it saved
             self.outcome.stopped, worker.pack = True, None
+            self.workers.remove(worker)
+            worker.close()
             self.listener(pack, {"phase": "stopped"})
         elif pack is not None and "failed" in event:
             by_key = {cell.key: cell for cell in pack.cells}
@@ -246,6 +263,10 @@ def run(order: Order, listener: Listener) -> Outcome:
     share = min(1.0, gpus() / order.jobs) if gpus() else 1.0
     site = order.site | {"env_workers": max(0, cores() // order.jobs - 1), "device_share": share}
     return Local(site, order.jobs, listener).run(order.packs)
+
+
+def check(order: Order) -> None:
+    """This machine is there."""
 
 
 def preview(order: Order) -> list[str]:

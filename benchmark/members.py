@@ -45,24 +45,24 @@ class Member:
 
     def choices(self) -> dict[str, checkpoint.Found | None]:
         """Where this run can go on from, newest first, by the name of the save that its pack made together; the start
-        ('') as long as it was saved once at most."""
-        found: dict[str, checkpoint.Found | None] = {}
+        ('') until its pack has saved together once."""
         usable = checkpoint.usable(self.checkpoint)
-        for each in usable:
-            found[each.note.get("save", str(each.path))] = each
-        return found if len(usable) > 1 else {**found, "": None}
+        found: dict[str, checkpoint.Found | None] = {each.note.get("save", str(each.path)): each for each in usable}
+        return found if found and self.records.saved else {**found, "": None}
 
 
 def side_by_side(members: Sequence[Member]) -> list[list[Member]]:
     """Members in groups that go on together, each told from where.
 
     A kill between the saves of two members leaves them one save apart; then all go back to the last that they share, so
-    that the pack goes on as it was, to the last bit. Members that share none go on in groups that stand alike.
+    that the pack goes on as it was, to the last bit. Members that share none go on in groups that stand alike. What was
+    saved after that is forgotten.
     """
     choices = [member.choices() for member in members]
     shared = [save for save in choices[0] if all(save in each for each in choices)]
     groups: dict[Any, list[Member]] = {}
     for member, own in zip(members, choices, strict=True):
         member.found = own[shared[0]] if shared else next(iter(own.values()))
+        checkpoint.go_back(member.checkpoint, member.found)
         groups.setdefault(member.stands, []).append(member)
     return list(groups.values())

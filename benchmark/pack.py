@@ -87,6 +87,7 @@ class PackRun:
         """Raise DiskTooSmall where the checkpoints, at their largest, would not fit: two kept, one being made."""
         leaves = jax.tree.leaves((self.state, self.online))
         wanted = 3 * sum(leaf.nbytes for leaf in leaves)
+        wanted -= sum(checkpoint.size(member.checkpoint) for member in self.members)
         free = shutil.disk_usage(root).free
         if wanted > free:
             raise DiskTooSmall(
@@ -253,7 +254,6 @@ class PackRun:
         save = uuid.uuid4().hex
         offsets = [member.records.safe_offset() for member in self.members]
         for s, (member, offset) in enumerate(zip(self.members, offsets, strict=True)):
-            member.records.check()
             state, online = jax.tree.map(lambda leaf, s=s: leaf[s], (self.state, self.online))
             note = {
                 "save": save,
@@ -264,17 +264,18 @@ class PackRun:
                 "final": member.final,
                 "collector": self.collector.note(s),
             }
-            checkpoint.save(member.checkpoint, state, filled(online), note)
+            checkpoint.save(member.checkpoint, state, filled(online), note, member.records.check)
         for member, offset in zip(self.members, offsets, strict=True):
             member.records.mark_saved(offset)
         self.saved = time.monotonic()
 
     def _restore(self) -> None:
         like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self.state)
-        loaded = [checkpoint.load(member.found.path, like) for member in self.members if member.found]
+        loaded = [checkpoint.load(member.checkpoint / checkpoint.FILE, like) for member in self.members]
         for s, member in enumerate(self.members):
             assert member.note is not None
             member.records.cut_back(member.note["offset"])
+            member.records.mark_saved(member.note["offset"])
             member.final = member.note["final"]
             self.collector.restore(s, member.note["collector"])
             self.evaluated, self.reached = member.note["evaluated"], member.note["reached"]

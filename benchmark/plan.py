@@ -96,6 +96,11 @@ class Pack:
     def name(self) -> str:
         return key_of({**self.first.configuration, "seed": [cell.seed for cell in self.cells]})
 
+    @property
+    def kind(self) -> str:
+        """What packs of the same configuration with other seeds share."""
+        return key_of({**self.first.configuration, "seed": None})
+
     def of(self, cells: Iterable[Cell]) -> Pack:
         """The pack of these of its cells."""
         return Pack(tuple(cells), self.words)

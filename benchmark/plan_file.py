@@ -6,7 +6,6 @@ the command that plans it alone. A job on a cluster finds its cells here by thei
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,14 +25,15 @@ class Stored:
     suite: str
     preset: str
     packs: tuple[Pack, ...]
+    data: str
 
 
 def path_of(root: Path, name: str) -> Path:
     return root / "plans" / f"{name}.json"
 
 
-def save(root: Path, plan: Plan) -> None:
-    """Write a plan down; the same plan is the same file."""
+def save(root: Path, plan: Plan, data: str = "") -> None:
+    """Write a plan down, with the folder of its data; the same plan is the same file."""
     path = path_of(root, plan.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     packs = [
@@ -45,7 +45,7 @@ def save(root: Path, plan: Plan) -> None:
         }
         for pack in plan.packs
     ]
-    write_json(path, {"suite": plan.suite, "preset": plan.preset, "packs": packs})
+    write_json(path, {"suite": plan.suite, "preset": plan.preset, "data": data, "packs": packs})
 
 
 def load(path: Path) -> Stored:
@@ -55,12 +55,14 @@ def load(path: Path) -> Stored:
         packs = tuple(
             Pack(
                 tuple(Cell({**each["configuration"], "seed": seed}, each["provenance"]) for seed in each["seeds"]),
-                tuple(each["words"]),
+                (*each["words"], *(["--data-dir", stored["data"]] if stored["data"] else [])),
             )
             for each in stored["packs"]
         )
-        return Stored(path.stem, stored["suite"], stored["preset"], packs)
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        if not all({"suite", "preset", "method", "task"} <= set(pack.first.configuration) for pack in packs):
+            raise ValueError("a pack has no suite, preset, method or task")
+        return Stored(path.stem, stored["suite"], stored["preset"], packs, stored["data"])
+    except (OSError, KeyError, TypeError, ValueError, IndexError) as error:
         raise PlanFileError(f"the plan {path} can't be read ({error}); run its launch command again") from error
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import accumulate
 
 from benchmark.plan import Cell, Pack
@@ -11,17 +11,21 @@ from benchmark.settings import SettingsError, nearest
 DEPTH, BREADTH = "depth", "breadth"
 
 
-def ordered(packs: Sequence[Pack], order: str, seconds: Callable[[Pack], float]) -> list[Pack]:
+def ordered(
+    packs: Sequence[Pack], order: str, seconds: Callable[[Pack], float], begun: Collection[str] = ()
+) -> list[Pack]:
     """'depth': all seeds of a method and task side by side, the longest first, or they would end long after the others;
-    'breadth': one seed of everything, then the other seeds."""
+    'breadth': one seed of everything, then the other seeds. ``begun``: kinds of packs of which a seed was taken before.
+    """
     if order not in (DEPTH, BREADTH):
         known = (DEPTH, BREADTH)
         raise SettingsError(f"unknown order {order!r}; it is one of {', '.join(known)}{nearest(order, known)}")
     longest = sorted(packs, key=lambda pack: -seconds(pack))
     if order == DEPTH:
         return longest
-    first = [pack.of(pack.cells[:1]) for pack in longest]
-    return first + [pack.of(pack.cells[1:]) for pack in longest if len(pack.cells) > 1]
+    new = [pack for pack in longest if pack.kind not in begun]
+    rest = [pack.of(pack.cells[1:]) if pack in new else pack for pack in longest]
+    return [pack.of(pack.cells[:1]) for pack in new] + [pack for pack in rest if pack.cells]
 
 
 def pieces(packs: Sequence[Pack], most: int) -> list[Pack]:

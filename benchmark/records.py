@@ -22,9 +22,10 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from benchmark.lease import Lease
+from benchmark.attempts import attempts_of, ends_of, lost_in_a_row, starts_of
+from benchmark.lease import Lease, LeaseLost
 from benchmark.plan import Cell
 from envs._suite import SuiteError
 
@@ -39,13 +40,6 @@ class RunDamaged(Exception):
 
 class NoProgress(Exception):
     """A run is killed again and again before it gets any further."""
-
-
-class Cost(NamedTuple):
-    """What a run took: hours of the clock, and hours of a device, shared with those that ran beside it."""
-
-    wall_hours: float
-    device_hours: float
 
 
 def folder_of(root: Path, key: str) -> Path:
@@ -75,28 +69,6 @@ def state_of(folder: Path) -> str:
     return "begun" if (folder / "attempts.jsonl").exists() else "planned"
 
 
-def attempts_of(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's attempts that are whole."""
-    try:
-        text = (folder / "attempts.jsonl").read_bytes()
-    except FileNotFoundError:
-        return []
-    return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
-
-
-def cost_of(attempts: Sequence[Mapping[str, Any]]) -> Cost:
-    """Sums over the attempts that have ended."""
-    starts = {line["attempt"]: line for line in attempts if "start" in line}
-    wall = device = 0.0
-    for line in attempts:
-        if "end" in line and line["attempt"] in starts:
-            start = starts[line["attempt"]]
-            hours = (line["end"] - start["start"]) / 3_600_000
-            wall += hours
-            device += hours * start.get("device_share", 1.0)
-    return Cost(wall, device)
-
-
 def _cut_torn_line(path: Path) -> None:
     """Forget a last line that a crash or a full disk left without its end."""
     if path.exists():
@@ -116,37 +88,58 @@ class Records:
         self.cell = cell
         self.folder = folder_of(root, cell.key)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lease = Lease(self.folder / LEASE)
-        if not (self.folder / "config.json").exists():
-            write_json(self.folder / "provenance.json", cell.provenance)
-            write_json(self.folder / "config.json", cell.configuration)
-        # Without a buffer, so that what a full disk refused is not tried again, and fails again, on closing.
-        self._metrics = (self.folder / "metrics.jsonl").open("ab", buffering=0)
-        _cut_torn_line(self.folder / "attempts.jsonl")
         self.attempt = 0
         self.ended = False
+        self._lease = Lease(self.folder / LEASE)
+        try:
+            if not (self.folder / "config.json").exists():
+                write_json(self.folder / "provenance.json", cell.provenance)
+                write_json(self.folder / "config.json", cell.configuration)
+            # Without a buffer, so that what a full disk refused is not tried again, and fails again, on closing.
+            self._metrics = (self.folder / "metrics.jsonl").open("ab", buffering=0)
+            _cut_torn_line(self.folder / "attempts.jsonl")
+        except OSError:
+            self._lease.release()
+            raise
 
-    def begin(self, about: Mapping[str, Any], reached: int = 0) -> None:
-        """Note a start that goes on from step ``reached``, and the end of an earlier one that could not say it.
-
-        Raises SuiteError if the data are not those of the earlier attempts, NoProgress after MOST_LOST lost ones.
-        """
+    def begin(self, about: Mapping[str, Any]) -> None:
+        """Note a start, and the end of an earlier one that could not say it. Raises NoProgress after MOST_LOST that
+        were lost before they could open the data."""
         earlier = attempts_of(self.folder)
-        for line in earlier:
-            known = "dataset_sha256" in line and "dataset_sha256" in about
-            if known and line["dataset_sha256"] != about["dataset_sha256"]:
-                raise SuiteError(f"run {self.cell.key} began with other data; restore them, or delete {self.folder}")
-        if earlier and "end" not in earlier[-1]:
-            lost = {"attempt": earlier[-1]["attempt"], "end": self._last_sign(earlier[-1]["start"]), "how": "lost"}
+        if earlier and (last := earlier[-1]["attempt"]) not in ends_of(earlier):
+            start = starts_of(earlier).get(last, {}).get("start", 0)
+            lost = {"attempt": last, "end": self._last_sign(start), "how": "lost"}
             self._append_attempt(lost)
             earlier.append(lost)
         self.attempt = 1 + max((line["attempt"] for line in earlier), default=0)
         (self.folder / "failed.json").unlink(missing_ok=True)
-        self._append_attempt({"attempt": self.attempt, "start": milliseconds(), "reached": reached, **about})
-        if _lost_at(earlier, reached) >= MOST_LOST:
+        self._append_attempt({"attempt": self.attempt, "start": milliseconds(), **about})
+        self._check_progress(earlier, None)
+
+    def opened(self, reached: int, **about: Any) -> None:
+        """Note that the attempt goes on from step ``reached``, with these data on this device.
+
+        Raises SuiteError if the data are not those of the earlier attempts, NoProgress after MOST_LOST that were lost
+        without getting past this step.
+        """
+        earlier = [line for line in attempts_of(self.folder) if line["attempt"] < self.attempt]
+        for line in earlier:
+            known = "dataset_sha256" in line and "dataset_sha256" in about
+            if known and line["dataset_sha256"] != about["dataset_sha256"]:
+                raise SuiteError(f"run {self.cell.key} began with other data; restore them, or delete {self.folder}")
+        self._append_attempt({"attempt": self.attempt, "reached": reached, **about})
+        self._check_progress(earlier, reached)
+
+    def wait(self) -> None:
+        """Note that the attempt has its data, and that others of its pack go first."""
+        self._append_attempt({"attempt": self.attempt, "waited": True})
+
+    def _check_progress(self, earlier: Sequence[Mapping[str, Any]], reached: int | None) -> None:
+        if lost_in_a_row(earlier, reached) >= MOST_LOST:
+            where = "before it had its data" if reached is None else f"at step {reached} without getting further"
             raise NoProgress(
-                f"run {self.cell.key} was killed {MOST_LOST} times at step {reached} without getting further; see the "
-                "log of its job, give it more time or memory, then run the same command again"
+                f"run {self.cell.key} was killed {MOST_LOST} times {where}; see the log of its job, give it more time "
+                "or memory, then run the same command again"
             )
 
     def _last_sign(self, start: int) -> int:
@@ -173,6 +166,11 @@ class Records:
         """All members of the pack have a checkpoint with at least so many bytes of metrics."""
         write_json(self.folder / SAVED, {"offset": offset})
 
+    @property
+    def saved(self) -> bool:
+        """Whether the pack has ever saved together."""
+        return (self.folder / SAVED).exists()
+
     def cut_back(self, offset: int) -> None:
         """Forget what was logged after a checkpoint. Raises RunDamaged if they were cut short."""
         if self._metrics.seek(0, os.SEEK_END) < offset:
@@ -183,6 +181,15 @@ class Records:
     def check(self) -> None:
         """Raises LeaseLost if another process took this run over; then nothing more may be written."""
         self._lease.check()
+
+    @property
+    def lost(self) -> bool:
+        """Whether another process took this run over."""
+        try:
+            self.check()
+        except LeaseLost:
+            return True
+        return False
 
     def finish(self, final: Mapping[str, float]) -> None:
         """The run is done."""
@@ -209,28 +216,34 @@ class Records:
         self.ended = True
         self._append_attempt({"attempt": self.attempt, "end": milliseconds(), "how": how, **more})
 
+    def bury(self, error: str, message: str) -> None:
+        """The run failed, and the process that ran it died before it could say so."""
+        earlier = attempts_of(self.folder)
+        self.attempt = max((line["attempt"] for line in earlier), default=0)
+        if self.attempt not in ends_of(earlier):
+            last = self._last_sign(starts_of(earlier).get(self.attempt, {}).get("start", 0))
+            self._append_attempt({"attempt": self.attempt, "end": last, "how": "failed", "error": error})
+        write_json(self.folder / "failed.json", {"error": error, "message": message, "attempt": self.attempt})
+
     def _append_attempt(self, line: Mapping[str, Any]) -> None:
-        with (self.folder / "attempts.jsonl").open("a") as file:
-            file.write(json.dumps(line, sort_keys=True) + "\n")
+        """A whole line or none, on disk."""
+        text = json.dumps(line, sort_keys=True).encode() + b"\n"
+        path = self.folder / "attempts.jsonl"
+        with path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                if file.write(text) < len(text):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(before)
+                raise
 
 
 def fail_for_the_dead(root: Path, cell: Cell, error: str, message: str) -> None:
     """Say of a run whose process broke down that it failed. Raises LeaseHeld if another process writes it meanwhile."""
     records = Records(root, cell)
     try:
-        records.attempt = max((line["attempt"] for line in attempts_of(records.folder)), default=0)
-        records.fail(error, message)
+        records.bury(error, message)
     finally:
         records.close()
-
-
-def _lost_at(attempts: Sequence[Mapping[str, Any]], reached: int) -> int:
-    """How many attempts before this one, in a row, were lost without getting past this step."""
-    starts = {line["attempt"]: line for line in attempts if "start" in line}
-    ends = [line for line in attempts if "end" in line]
-    count = 0
-    while count < len(ends) and ends[-1 - count]["how"] == "lost":
-        if starts.get(ends[-1 - count]["attempt"], {}).get("reached") != reached:
-            break
-        count += 1
-    return count

@@ -13,8 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmark.attempts import attempts_of, cost_of, starts_of
 from benchmark.lease import holder
-from benchmark.records import LEASE, SAVED, attempts_of, cost_of
+from benchmark.records import LEASE, SAVED
 from envs import load_suite
 
 TAG_LENGTH = 8000  # MLflow's limit
@@ -57,6 +58,8 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.key = folder.name
+        # First, since what is read after it is then no older: a run that is done has ended its attempt.
+        self.status = self._status()
         with _legible(folder):
             self.config: dict[str, Any] = json.loads((folder / "config.json").read_text())
             self.attempts = attempts_of(folder)
@@ -69,8 +72,8 @@ class Spool:
 
     @property
     def started(self) -> dict[str, Any]:
-        """The line that the newest attempt began with."""
-        return next((event for event in reversed(self.attempts) if "start" in event), {})
+        """What is known of the newest attempt."""
+        return next(reversed(starts_of(self.attempts).values()), {})
 
     @property
     def attempt(self) -> int:
@@ -88,8 +91,7 @@ class Spool:
     def tags_sha256(self) -> str:
         return sha256(json.dumps(self.tags, sort_keys=True).encode())
 
-    @cached_property
-    def status(self) -> str:
+    def _status(self) -> str:
         """In MLflow's words."""
         if (self.folder / "done.json").exists():
             return "FINISHED"
@@ -98,7 +100,8 @@ class Spool:
         if holder(self.folder / LEASE):
             return "RUNNING"
         # Nobody is at work: it waits to be started again, or somebody has to do that.
-        return "SCHEDULED" if self.attempts and self.attempts[-1].get("how") == "requeued" else "KILLED"
+        last = next(reversed(attempts_of(self.folder)), {})
+        return "SCHEDULED" if last.get("how") == "requeued" else "KILLED"
 
     @property
     def extent(self) -> int:

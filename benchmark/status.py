@@ -1,5 +1,7 @@
 """What became of the runs under a folder: ``python -m benchmark.status [--out results] [--failed] [--watch]``.
 
+The runs are those of the plans that were launched; one that is not wanted any more is forgotten by deleting its file.
+
 States are computed, never stored: from the runs' own files first, then from one question to the scheduler. Exit status:
 0 if every planned cell is done, 1 if some failed or are lost, 3 if all others are still on their way.
 """
@@ -31,7 +33,7 @@ from envs._command_line import carried_out, parsed
 
 STATES = ("done", "running", "queued", "requeued", "failed", "lost", "planned")
 """``lost``: begun, and neither done nor failed, and nobody is at it; the launch command takes it up again."""
-BAD = ("failed", "lost")
+BAD, MOVING = ("failed", "lost"), ("running", "queued", "requeued")
 WATCH_SECONDS = 60.0
 
 
@@ -58,6 +60,11 @@ class Standing:
     """Why the scheduler could not be asked."""
 
     @property
+    def moves(self) -> bool:
+        """Whether anything is on its way."""
+        return bool(set(self.states.values()) & set(MOVING))
+
+    @property
     def exit_status(self) -> int:
         found = set(self.states.values())
         return 1 if found & set(BAD) else 0 if found <= {"done"} else 3
@@ -69,17 +76,23 @@ def cell_state(root: Path, key: str, queued: Mapping[str, Queued]) -> str:
     state = state_of(folder)
     if state == "done":
         return state
+    if state == "failed":  # a job that runs has been at it, and goes on with others
+        return "queued" if key in queued and not queued[key].running else state
     if holder(folder / LEASE):
         return "running"
-    # A job that runs has been at a cell that failed; it goes on with others.
-    if key in queued and not (state == "failed" and queued[key].running):
+    if key in queued:
         return "requeued" if state == "begun" else "queued"
     return "lost" if state == "begun" else state
 
 
 def look(root: Path) -> Standing:
     """Read every plan under a root. Raises PlanFileError, or LaunchError where there is none."""
-    packs = {pack.name: pack for plan in plan_file.load_all(root) for pack in plan.packs}
+    packs: list[Pack] = []
+    seen: set[str] = set()
+    for pack in (pack for plan in plan_file.load_all(root) for pack in plan.packs):
+        new = [cell for cell in pack.cells if cell.key not in seen]  # plans may share cells
+        packs += [pack.of(new)] if new else []
+        seen |= {cell.key for cell in new}
     if not packs:
         raise LaunchError(f"there is no plan under {root}; launch something with --out {root}, or name another folder")
     queued, unheard = {}, ""
@@ -87,8 +100,8 @@ def look(root: Path) -> Standing:
         queued = queued_by_all(root)
     except LaunchError as error:
         unheard = str(error)
-    keys = [cell.key for pack in packs.values() for cell in pack.cells]
-    return Standing(list(packs.values()), {key: cell_state(root, key, queued) for key in keys}, queued, unheard)
+    keys = [cell.key for pack in packs for cell in pack.cells]
+    return Standing(packs, {key: cell_state(root, key, queued) for key in keys}, queued, unheard)
 
 
 def table(standing: Standing) -> Table:
@@ -130,8 +143,8 @@ def summary(root: Path, standing: Standing) -> list[str]:
     return lines
 
 
-def show(root: Path, arguments: Arguments, console: Console) -> int:
-    """Print it once; the exit status."""
+def show(root: Path, arguments: Arguments, console: Console) -> Standing:
+    """Print it once."""
     standing = look(root)
     if arguments.failed:
         for line in failures.report(root, standing.packs, standing.states):
@@ -140,15 +153,15 @@ def show(root: Path, arguments: Arguments, console: Console) -> int:
         console.print(table(standing))
         for line in summary(root, standing):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
-    return standing.exit_status
+    return standing
 
 
 def run(words: list[str]) -> int:
     arguments = parsed(Arguments, "python -m benchmark.status", words)
     root, console = arguments.out.expanduser().resolve(), Console()
-    while (status := show(root, arguments, console)) == 3 and arguments.watch:
+    while (standing := show(root, arguments, console)).moves and arguments.watch:
         time.sleep(WATCH_SECONDS)
-    return status
+    return standing.exit_status
 
 
 if __name__ == "__main__":

@@ -35,8 +35,11 @@ def folders_of(root: Path) -> dict[str, list[Path]]:
     """Run folders by the experiment that they belong to."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(root.glob("runs/*/*/config.json")):
-        config = read_json(path)
-        found[f"{config['suite']}/v{config['protocol']}"].append(path.parent)
+        try:
+            config = read_json(path)
+            found[f"{config['suite']}/v{config['protocol']}"].append(path.parent)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            print(f"tracking: {path} can't be read ({error}); delete its folder", file=sys.stderr, flush=True)
     return found
 
 

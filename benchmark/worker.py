@@ -14,7 +14,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,7 +27,7 @@ from benchmark.lease import LeaseHeld, LeaseLost
 from benchmark.members import Member, side_by_side
 from benchmark.pack import DiskTooSmall, PackRun, Report, Stop, Stopped
 from benchmark.plan import Cell
-from benchmark.records import NoProgress, Records, RunDamaged, state_of
+from benchmark.records import NoProgress, Records, RunDamaged, folder_of, state_of
 from benchmark.settings import SettingsError
 from envs import load_suite
 from envs._suite import SuiteError
@@ -38,7 +38,6 @@ MENDABLE = (
     SettingsError,
     UnavailableMethod,
     RunDamaged,
-    NoProgress,
     DiskTooSmall,
     agents.ContractError,
     checkpoint.CheckpointError,
@@ -62,57 +61,80 @@ def run_pack(site: Site, cells: Sequence[Cell], report: Report, stop: Stop) -> R
     try:
         for cell in cells:
             try:
-                records = Records(site.root, cell)
+                members.append(Member(cell, Records(site.root, cell)))
             except LeaseHeld as error:
                 result.held.append((cell, str(error)))
-                continue
-            if state_of(records.folder) == "done":  # by another worker, before this one had the lease
-                records.close()
-            else:
-                members.append(Member(cell, records))
-        if members:
-            _run_members(site, members, about, report, stop, result)
+        mine = [each for each in members if state_of(each.records.folder) != "done"]  # by another, before the lease
+        if mine:
+            _run_members(site, mine, about, report, stop, result)
+        return result
     except Stopped as stopped:
         for member in members:
-            if not member.records.ended:  # its group's turn had not come
+            if not member.records.ended and member.records.attempt:  # its group's turn had not come
                 member.records.stop(str(stopped))
         raise
-    except LeaseLost as error:
-        result.held += [(each.cell, str(error)) for each in members if state_of(each.records.folder) != "done"]
+    except LeaseLost:
+        taken = [each.cell for each in members if each.records.lost]
+        result.held += [(cell, f"{cell.key} was taken over by another process") for cell in taken]
     except MENDABLE as error:
-        result.failed = _failed(members, about, sentence(error, site.root), type(error).__name__)
+        others = {cell.key for cell, _ in (*result.held, *result.failed)}
+        left = [cell for cell in cells if cell.key not in others and state_of(folder_of(site.root, cell.key)) != "done"]
+        _note_failure(members, about, type(error).__name__, sentence(error, site.root))
+        result.failed += [(cell, sentence(error, site.root)) for cell in left]
+        return result
     finally:
         for member in members:
             member.records.close()
-    return result
+    told = {cell.key for cell, _ in (*result.held, *result.failed)}
+    rest = [cell for cell in cells if cell.key not in told]
+    # The others of the pack go on from their last checkpoint.
+    more = run_pack(site, rest, report, stop) if rest and taken else Result()
+    return Result(result.failed + more.failed, result.held + more.held)
 
 
-def _failed(members: Sequence[Member], about: Mapping[str, Any], text: str, error: str) -> list[tuple[Cell, str]]:
-    """Note the failure in the records of all members that are not done."""
+def _note_failure(members: Sequence[Member], about: Mapping[str, Any], error: str, text: str) -> None:
+    """In the records of all members that have not ended."""
     for member in members:
-        if not member.records.ended:
+        if not member.records.ended and state_of(member.records.folder) != "done":
             with contextlib.suppress(OSError, LeaseLost):  # a full disk takes no record of itself
                 if not member.records.attempt:
                     with contextlib.suppress(NoProgress):  # which is noted, and the next line says how it ended
                         member.records.begin(about)
                 member.records.fail(error, text)
-    return [(member.cell, text) for member in members if state_of(member.records.folder) != "done"]
 
 
 def _run_members(
-    site: Site, members: Sequence[Member], about: Mapping[str, Any], report: Report, stop: Stop, result: Result
+    site: Site, members: list[Member], about: Mapping[str, Any], report: Report, stop: Stop, result: Result
 ) -> None:
     """Members that an interruption left at different steps run in groups, one after another."""
+    members = _still_hopeful(members, result, lambda member: member.records.begin(about))
+    if not members:
+        return
     shared = share(site, members[0].cell)
-    about = {**about, "dataset_sha256": shared.dataset.sha256, "gpu": jax.devices()[0].device_kind}
-    about["device_share"] = about.get("device_share", 1.0) / len(members)
-    groups = side_by_side(members)
+    first, *others = side_by_side(members)
+    for member in (member for group in others for member in group):
+        member.records.wait()
+    noted = {"dataset_sha256": shared.dataset.sha256, "gpu": jax.devices()[0].device_kind}
+    for group in (first, *others):
+        noted["device_share"] = about.get("device_share", 1.0) / len(group)
+        hopeful = _still_hopeful(group, result, lambda member: member.records.opened(member.reached, **noted))
+        if hopeful:
+            run = PackRun(site, shared, hopeful, report, stop)
+            run.run()
+            result.failed += run.failed
+
+
+def _still_hopeful(members: list[Member], result: Result, note: Callable[[Member], None]) -> list[Member]:
+    """The members without those that get nowhere, which fail."""
+    hopeful = []
     for member in members:
-        member.records.begin(about, member.reached)
-    for group in groups:
-        run = PackRun(site, shared, group, report, stop)
-        run.run()
-        result.failed += run.failed
+        try:
+            note(member)
+            hopeful.append(member)
+        except NoProgress as error:
+            member.records.fail(type(error).__name__, str(error))
+            result.failed.append((member.cell, str(error)))
+    return hopeful
 
 
 def sentence(error: Exception, root: Path) -> str:

@@ -50,7 +50,8 @@ def ask(*words: str) -> str:
     except subprocess.TimeoutExpired as error:
         raise SlurmError(f"{words[0]} did not answer in {SECONDS} s; try again later") from error
     if found.returncode:
-        said = " ".join((found.stderr or found.stdout).split()) or f"status {found.returncode}"
+        lines = [line for line in (found.stderr or found.stdout).splitlines() if line.strip()]
+        said = " ".join(lines[-1].split()) if lines else f"status {found.returncode}"
         raise SlurmError(f"{words[0]} failed ({said}); mend the profile, or ask the cluster's admins")
     return found.stdout
 

@@ -19,7 +19,7 @@ from benchmark.arguments import LaunchError
 from benchmark.tracking import TrackingError
 from envs._command_line import carried_out, parsed
 from slurm.cluster import SlurmError, ask
-from slurm.probe import Finding, probe
+from slurm.probe import Finding, options, probe
 from slurm.profile import Profile, load_profile
 from slurm.submit import most_jobs
 
@@ -77,8 +77,9 @@ def _minutes(text: str) -> int | None:
 
 def gres(profile: Profile, root: Path) -> Iterator[Finding]:
     wanted = profile.gres.split(":")[0]
-    offered = {each.split(":")[0] for each in re.split(r"[,\s]+", ask("sinfo", "--noheader", "--format=%G")) if each}
-    offered -= {"(null)"}
+    where = [f"--partition={profile.partition}"] if profile.partition else []
+    said = ask("sinfo", "--noheader", "--format=%G", *where)
+    offered = {each.split(":")[0] for each in re.split(r"[,\s]+", said) if each} - {"(null)"}
     if wanted and wanted not in offered:
         mend = f"set gres in the profile to one of {', '.join(sorted(offered)) or 'nothing'}"
         yield Finding("fail", f"no node offers gres {profile.gres}", mend)
@@ -87,7 +88,7 @@ def gres(profile: Profile, root: Path) -> Iterator[Finding]:
 
 
 def limits(profile: Profile, root: Path) -> Iterator[Finding]:
-    array, room = most_jobs()
+    array, room = most_jobs(profile)
     if room:
         yield Finding("ok", f"limits: arrays up to {array}, and {room} more jobs in the queue")
     else:
@@ -98,6 +99,14 @@ def limits(profile: Profile, root: Path) -> Iterator[Finding]:
         if account not in known:
             mend = f"set account to one of {', '.join(sorted(set(known)))}"
             yield Finding("fail", f"account {account} is not known", mend)
+
+
+def request(profile: Profile, root: Path) -> Iterator[Finding]:
+    """Whether the cluster would ever start such a job."""
+    ask("sbatch", "--test-only", *options(profile), "--wrap=true")
+    yield Finding(
+        "ok", f"request: {profile.cpus} processors, {profile.memory_gb:g} GB, {profile.gres or 'no gres'} can be had"
+    )
 
 
 def preemption(profile: Profile, root: Path) -> Iterator[Finding]:
@@ -142,6 +151,9 @@ def store(profile: Profile, root: Path) -> Iterator[Finding]:
         mend = f"python -m benchmark.track --out {root} --follow, here, copies the records into MLflow"
         yield Finding("ok", f"store: a file, which nodes do not write; {mend}")
         return
+    if not uri.startswith("http"):
+        yield Finding("warn", "store: a database, not looked at", "an mlflow server before it keeps its password")
+        return
     try:
         tracking.reach(uri)
         yield Finding("ok", f"store: {uri} answers here")
@@ -153,6 +165,7 @@ CHECKS: tuple[Callable[[Profile, Path], Iterator[Finding]], ...] = (
     partition,
     gres,
     limits,
+    request,
     preemption,
     accounting,
     program,

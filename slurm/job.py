@@ -22,17 +22,18 @@ from submitit.helpers import DelayedSubmission
 
 from benchmark import plan_file, tracking
 from benchmark.executors import Outcome
-from benchmark.lease import host_name
+from benchmark.lease import BEAT_SECONDS, STALE_SECONDS, host_name
 from benchmark.local import Local
 from benchmark.machine import about_this_code
 from benchmark.plan import PROTOCOL, Pack
+from benchmark.portion import left
 from benchmark.progress import Progress
 from benchmark.pusher import Pusher
-from benchmark.records import folder_of, read_json
+from benchmark.records import folder_of, read_json, state_of
 from slurm.packing import CELLS_FAILED
 
 FILE = "jobs.json"
-"""In the folder of a submission: plan, site, store, and for each job its packs' keys."""
+"""In the folder of a submission: plan, site, and for each job its packs' keys."""
 WORKER_BROKE = 4
 """Exit status of a job in which a worker broke down."""
 END_SECONDS = 600
@@ -99,25 +100,40 @@ def run(root: Path, submission: str, index: int) -> None:
 
 
 def clear(scratch: str) -> None:
-    """Remove the job's scratch folder, if it is this job's own."""
-    path = os.path.expandvars(scratch)
-    if path and os.environ["SLURM_JOB_ID"] in path:
-        shutil.rmtree(path, ignore_errors=True)
+    """Remove the job's scratch folder, if the profile makes it this job's own by its last name."""
+    last = scratch.rstrip("/").rpartition("/")[2]
+    if "$SLURM_JOB_ID" in last or "${SLURM_JOB_ID}" in last:
+        shutil.rmtree(os.path.expandvars(scratch), ignore_errors=True)
 
 
 def _run(root: Path, stored: dict[str, Any], packs: list[Pack], local: Local) -> Outcome:
     """Run the packs, send their records where the store can be reached from here, and say how they go."""
-    folders = [folder_of(root, cell.key) for pack in packs for cell in pack.cells]
-    pusher = None
-    if stored["store"]:
-        pusher = Pusher(tracking.Tracker(stored["store"], f"{stored['suite']}/v{PROTOCOL}"), lambda: folders)
-        pusher.start()
+    pusher = _pusher(root, stored, packs) if stored["pushes"] else None
     with Progress(Console(force_terminal=False), len(packs)) as progress:
         local.listener = progress.hear
         outcome = local.run(packs)
-    for problem in pusher.finish() if pusher else []:
+        if again := left(packs, lambda cell: cell.key in {held.key for held, _ in outcome.held}):
+            # Its owner may have been killed a moment ago, on another node: that is known once it is silent long enough.
+            print(f"{sum(len(pack.cells) for pack in again)} cells are held by others; once more later", flush=True)
+            time.sleep(STALE_SECONDS + BEAT_SECONDS)
+            outcome.held.clear()
+            outcome = local.run(again)
+    # A job that is warned has no time to lose; its next start sends the rest.
+    for problem in pusher.finish() if pusher and not outcome.stopped else []:
         print(f"tracking: {problem}", flush=True)
     return outcome
+
+
+def _pusher(root: Path, stored: dict[str, Any], packs: list[Pack]) -> Pusher:
+    uri, experiment = tracking.default_uri(root), f"{stored['suite']}/v{PROTOCOL}"
+    try:
+        tracking.prepare(uri, experiment, root / "artifacts")
+    except tracking.TrackingError as error:
+        print(f"tracking: {error}", flush=True)
+    folders = [folder_of(root, cell.key) for pack in packs for cell in pack.cells]
+    pusher = Pusher(tracking.Tracker(uri, experiment), lambda: folders)
+    pusher.start()
+    return pusher
 
 
 def packs_of(root: Path, stored: dict[str, Any], index: int) -> list[Pack]:
@@ -125,7 +141,10 @@ def packs_of(root: Path, stored: dict[str, Any], index: int) -> list[Pack]:
     plan = plan_file.load(plan_file.path_of(root, stored["plan"]))
     wanted = {key for keys in stored["jobs"][index] for key in keys}
     found = {cell.key: (cell, pack) for pack in plan.packs for cell in pack.cells if cell.key in wanted}
-    return [found[keys[0]][1].of(found[key][0] for key in keys) for keys in stored["jobs"][index]]
+    packs = [found[keys[0]][1].of(found[key][0] for key in keys) for keys in stored["jobs"][index]]
+    # What failed in an earlier start of this job would fail again; the next launch tries it once more.
+    again = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+    return left(packs, lambda cell: not again or state_of(folder_of(root, cell.key)) != "failed")
 
 
 def site_of(stored: dict[str, Any]) -> dict[str, Any]:

@@ -31,15 +31,15 @@ def _starved(pack: Pack, starved: Mapping[str, int]) -> bool:
     return any(starved.get(cell.key) for cell in pack.cells)
 
 
-def starved_starts(attempts: Sequence[Mapping[str, Any]], no_memory: Collection[str]) -> int:
-    """How many of a run's attempts, since it last failed, lay in a job that was ended for lack of memory."""
-    count = 0
+def starved_jobs(attempts: Sequence[Mapping[str, Any]], no_memory: Collection[str]) -> int:
+    """In how many jobs that were ended for lack of memory a run was, since it last failed."""
+    jobs: set[str] = set()
     for line in attempts:
         if line.get("how") == "failed":
-            count = 0
+            jobs.clear()
         elif "start" in line and line.get("slurm_job") in no_memory:
-            count += 1
-    return count
+            jobs.add(line["slurm_job"])
+    return len(jobs)
 
 
 def chunks(jobs: Sequence[list[Pack]], most: int) -> list[list[list[Pack]]]:

@@ -5,6 +5,7 @@ On the node it is ``python -m slurm.probe FOLDER URI``, which prints a line for 
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import shlex
@@ -54,17 +55,16 @@ def _send_probe(profile: Profile, root: Path, folder: Path) -> str:
     python = profile.python or shlex.quote(sys.executable)
     words = [python, "-m", "slurm.probe", shlex.quote(str(folder)), shlex.quote(tracking.default_uri(root))]
     (folder / "probe.sh").write_text("\n".join(["#!/bin/bash", *profile.lines, " ".join(words), ""]))
-    asked = {
-        "partition": profile.partition,
-        "account": profile.account,
-        "qos": profile.qos,
-        "constraint": profile.constraint,
-        "gres": profile.gres,
-        **profile.extra,
-    }
-    options = [f"--{name}={value}" for name, value in asked.items() if value]
-    options += [f"--job-name={PREFIX}doctor", "--time=1", "--cpus-per-task=1", "--mem=2G", f"--output={folder}/said"]
-    return ask("sbatch", "--parsable", *options, str(folder / "probe.sh")).strip()
+    small = dataclasses.replace(profile, time_minutes=1, cpus=1, memory_gb=2.0)
+    more = [f"--job-name={PREFIX}doctor", f"--output={folder}/said"]
+    return ask("sbatch", "--parsable", *options(small), *more, str(folder / "probe.sh")).strip()
+
+
+def options(profile: Profile) -> list[str]:
+    """What a job of this profile asks for, as options of sbatch."""
+    asked = {name: getattr(profile, name) for name in ("partition", "account", "qos", "constraint", "gres")}
+    asked |= {"time": profile.time_minutes, "cpus-per-task": profile.cpus, "mem": f"{round(1024 * profile.memory_gb)}M"}
+    return [f"--{name}={value}" for name, value in (asked | profile.extra).items() if value]
 
 
 def _read_probe(profile: Profile, folder: Path, job: str) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -86,8 +87,11 @@ def _checked(path: Path, table: dict[str, Any]) -> Profile:
         if required and each.name not in table:
             raise LaunchError(f"the profile {path} does not say {each.name}; add a line for it")
     for key in ("time_minutes", "cpus", "memory_gb", "array_parallelism", "packs_per_job"):
-        if table.get(key, 1) <= 0:
+        if not 0 < table.get(key, 1) < math.inf:
             raise LaunchError(f"{key} in {path} is {table[key]}; it must be more than 0")
+    for key in ("signal_seconds", "seeds_per_pack", "exclude_after"):
+        if table.get(key, 0) < 0:
+            raise LaunchError(f"{key} in {path} is {table[key]}; it must not be negative")
     profile = Profile(**table)
     if profile.signal_seconds >= 60 * profile.time_minutes:
         raise LaunchError(

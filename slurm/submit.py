@@ -23,20 +23,23 @@ from submitit.helpers import clean_env
 from submitit.slurm.slurm import SlurmExecutor
 
 from benchmark import tracking
+from benchmark.attempts import attempts_of, failures_in_a_row
 from benchmark.executors import Listener, Order, Outcome, Queued
 from benchmark.lease import Lease, LeaseHeld
 from benchmark.plan import Pack
 from benchmark.portion import left
-from benchmark.records import attempts_of, fail_for_the_dead, folder_of, read_json, state_of, write_json
+from benchmark.records import fail_for_the_dead, folder_of, read_json, state_of, write_json
 from slurm.cluster import PREFIX, Ended, SlurmError, ask, history, limits, queue
 from slurm.job import FILE, Job, folder_of_submission
-from slurm.packing import bad_nodes, chunks, jobs_of, starved_starts
+from slurm.packing import bad_nodes, chunks, jobs_of, starved_jobs
 from slurm.profile import Profile, load_profile
 
+WAITS = False
 TIMEOUTS = 1000
 """How often a job may go back into the queue; runs that get nowhere are ended by their own records."""
 DEFAULT_ARRAY = 1001
 HALVED_ONCE = 2
+HOPELESS = 3
 
 
 class Submitter(SlurmExecutor):
@@ -71,24 +74,43 @@ def run(order: Order, listener: Listener) -> Outcome:
 def _submit(root: Path, order: Order, packs: list[Pack], profile: Profile) -> Outcome:
     outcome, past = Outcome(), history(submissions(root))
     no_memory = jobs_without_memory(root, past)
-    starved = starved_cells(root, packs, no_memory)
-    for pack in left(packs, lambda cell: starved.get(cell.key, 0) >= HALVED_ONCE):
-        for cell in pack.cells:
-            text = "its job was ended for lack of memory, also as half a pack; give memory_gb in the profile more"
+    attempts = {c.key: attempts_of(folder_of(root, c.key)) for pack in packs for c in pack.cells}
+    starved = {key: starved_jobs(lines, no_memory) for key, lines in attempts.items()}
+    for cell in (cell for pack in packs for cell in pack.cells if starved[cell.key] >= HALVED_ONCE):
+        text = "its job was ended for lack of memory, also as half a pack; give memory_gb in the profile more"
+        with contextlib.suppress(LeaseHeld, OSError):  # then it is told by the next launch
             fail_for_the_dead(root, cell, "OutOfMemory", text)
-            outcome.failed.append((cell, text))
-    packs = left(packs, lambda cell: starved.get(cell.key, 0) < HALVED_ONCE)
-    excluded = usable_exclusions(bad_nodes(past, no_memory, profile.exclude_after), profile)
-    array, room = most_jobs()
-    jobs = jobs_of(packs, profile, starved)
-    for part in chunks(jobs[:room], array):
-        outcome.submitted.append(submit_array(root, order, part, profile, excluded))
+        outcome.failed.append((cell, text))
+    packs = left(packs, lambda cell: starved[cell.key] < HALVED_ONCE)
+    hopeless = set() if order.retry else {k for k, lines in attempts.items() if failures_in_a_row(lines) >= HOPELESS}
+    packs = left(packs, lambda cell: cell.key not in hopeless)
+    if hopeless:
+        text = f"{len(hopeless)} cells failed {HOPELESS} times for the same reason and are left; --retry sends them"
+        outcome.submitted.append(text)
+    bad = usable_exclusions(bad_nodes(past, no_memory, profile.exclude_after), profile)
+    _send(root, order, jobs_of(packs, profile, starved), profile, bad, outcome)
+    return outcome
+
+
+def _send(
+    root: Path, order: Order, jobs: list[list[Pack]], profile: Profile, excluded: list[str], outcome: Outcome
+) -> None:
+    """As many arrays as there must be, and what is to be said of it."""
+    array, room = most_jobs(profile)
+    sent = []
+    try:
+        for part in chunks(jobs[:room], array):
+            sent.append(submit_array(root, order, part, profile, excluded))
+    except SlurmError as error:
+        if not sent:
+            raise
+        outcome.refused = f"the other jobs were not sent: {error}"
+    outcome.submitted += sent
     if excluded:
         outcome.submitted.append(f"left out, since they broke {profile.exclude_after} jobs: {', '.join(excluded)}")
     if len(jobs) > room:
         outcome.submitted.append(f"{len(jobs) - room} jobs did not fit into the queue; run the same command later")
     outcome.submitted += how_to_follow(root) if jobs else ["Nothing to submit: the rest is in the queue, or failed."]
-    return outcome
 
 
 def submissions(root: Path) -> list[str]:
@@ -106,15 +128,6 @@ def jobs_without_memory(root: Path, past: list[Ended]) -> set[str]:
     return found
 
 
-def starved_cells(root: Path, packs: list[Pack], no_memory: set[str]) -> dict[str, int]:
-    """How often the jobs of these cells were ended for lack of memory, by their keys."""
-    if not no_memory:
-        return {}
-    cells = [cell for pack in packs for cell in pack.cells]
-    counts = {cell.key: starved_starts(attempts_of(folder_of(root, cell.key)), no_memory) for cell in cells}
-    return {key: count for key, count in counts.items() if count}
-
-
 def usable_exclusions(bad: list[str], profile: Profile) -> list[str]:
     """Bad nodes, unless they are all that the partition has."""
     if not bad:
@@ -124,21 +137,23 @@ def usable_exclusions(bad: list[str], profile: Profile) -> list[str]:
     return bad if nodes - set(bad) else []
 
 
-def most_jobs() -> tuple[int, int]:
-    """The most jobs of one array, and of this user beside those that are queued."""
-    found = limits()
-    own = [found.get("MaxJobCount", sys.maxsize), *_own_limits()]
-    return max(1, found.get("MaxArraySize", DEFAULT_ARRAY) - 1), max(0, min(own) - len(queue()))
+def most_jobs(profile: Profile) -> tuple[int, int]:
+    """The most jobs of one array, and of this user beside all that are queued."""
+    found, mine = limits(), len(ask("squeue", "--me", "--noheader", "--array", "--format=%i").splitlines())
+    own = [found.get("MaxJobCount", sys.maxsize), *_own_limits(profile.account)]
+    return max(1, found.get("MaxArraySize", DEFAULT_ARRAY) - 1), max(0, min(own) - mine)
 
 
-def _own_limits() -> list[int]:
-    """MaxSubmitJobs of this user's associations, where the cluster keeps accounts."""
+def _own_limits(account: str) -> list[int]:
+    """MaxSubmitJobs of this user's association with the account, or of the only one, where the cluster keeps any."""
     try:
-        said = ask("sacctmgr", "--noheader", "--parsable2", "show", "associations", "format=User,MaxSubmitJobs")
+        fields = "format=User,Account,MaxSubmitJobs"
+        said = ask("sacctmgr", "--noheader", "--parsable2", "show", "associations", fields)
     except SlurmError:
         return []
-    rows = (line.partition("|") for line in said.splitlines())
-    return [int(number) for user, _, number in rows if user == getpass.getuser() and number.isdigit()]
+    rows = [line.split("|") for line in said.splitlines()]
+    mine = [row for row in rows if row[0] == getpass.getuser() and account in ("", row[1])]
+    return [int(row[2]) for row in mine if row[2].isdigit()] if account or len(mine) == 1 else []
 
 
 def submit_array(root: Path, order: Order, jobs: list[list[Pack]], profile: Profile, excluded: list[str]) -> str:
@@ -151,7 +166,7 @@ def submit_array(root: Path, order: Order, jobs: list[list[Pack]], profile: Prof
         "plan": order.plan.name,
         "suite": order.plan.suite,
         "site": order.site,
-        "store": "" if store.startswith("sqlite") else store,
+        "pushes": not store.startswith("sqlite"),  # where to is in the environment, since it may hold a password
         "scratch": profile.scratch,
         "packs_per_job": profile.packs_per_job,
         "signal_seconds": profile.signal_seconds,
@@ -241,8 +256,23 @@ def queued(root: Path) -> dict[str, Queued]:
     for waiting in queue():
         path = folder_of_submission(root, waiting.submission) / FILE
         if waiting.submission not in jobs:
-            jobs[waiting.submission] = read_json(path)["jobs"] if path.exists() else []
+            jobs[waiting.submission] = _jobs(path) if path.exists() else []
         if waiting.index < len(jobs[waiting.submission]):
             one = Queued(waiting.job, waiting.state in ("RUNNING", "COMPLETING"), waiting.reason)
             found |= {key: one for keys in jobs[waiting.submission][waiting.index] for key in keys}
     return found
+
+
+def _jobs(path: Path) -> list[list[list[str]]]:
+    try:
+        return read_json(path)["jobs"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        name = PREFIX + path.parent.name
+        mend = f"cancel its jobs (scancel --name={name}) and delete {path.parent}"
+        raise SlurmError(f"{path} can't be read ({error}), so that nobody knows what these jobs are; {mend}") from error
+
+
+def check(order: Order) -> None:
+    """Before anything is made for an order: raises LaunchError on a wrong profile, and where no cluster answers."""
+    load_profile(order.profile)
+    ask("scontrol", "ping")

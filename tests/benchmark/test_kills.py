@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmark.records import attempts_of, folder_of
+from benchmark.attempts import attempts_of
+from benchmark.records import folder_of
 from benchmark.tracking import prepare
 from tests.benchmark import tiny
 from tests.benchmark.test_launch import environment

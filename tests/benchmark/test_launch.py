@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import methods
+from benchmark.attempts import attempts_of, ends_of, starts_of
 from benchmark.plan import PROTOCOL
 from benchmark.tracking import prepare
 from tests.benchmark import tiny
@@ -427,7 +428,7 @@ def test_a_tiny_run_end_to_end(twice: Twice) -> None:
     assert (twice.place.out / "leaderboard.md").exists()
     assert twice.place.tracked(RUNS) == [("FINISHED",)] * 2
     assert {key for _, key, *_ in twice.points} >= {"offline/loss", "evaluation/success", "final/online_success"}
-    attempt = json.loads(next(twice.place.out.glob("runs/*/*/attempts.jsonl")).read_text().splitlines()[0])
+    attempt = starts_of(attempts_of(next(twice.place.out.glob("runs/*/*"))))[1]
     assert {"host", "git_commit", "git_dirty", "lock_hash", "versions", "dataset_sha256", "gpu"} <= set(attempt)
 
 
@@ -461,8 +462,9 @@ def raced(tmp_path_factory: pytest.TempPathFactory, store: Path, programs: Path,
 def test_two_launches_at_once_run_each_cell_once(raced: Raced) -> None:
     assert [each.status for each in raced.both] == [0, 0], raced.both
     for path in raced.place.out.glob("runs/*/*/attempts.jsonl"):
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        assert [line.get("how", "start") for line in lines] == ["start", "done"]
+        attempts = attempts_of(path.parent)
+        assert [end["how"] for end in ends_of(attempts).values()] == ["done"]
+        assert len(starts_of(attempts)) == 1
     assert raced.place.tracked(RUNS) == [("FINISHED",)] * 2
 
 
@@ -511,7 +513,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(story: Story) -> None:
     assert story.stopped.err == "Stopped. Run the same command again to go on from the last checkpoints.\n"
     assert story.states == [("KILLED",)] * 2
     for path in story.place.out.glob("runs/*/*/attempts.jsonl"):
-        assert json.loads(path.read_text().splitlines()[1])["how"] == "stopped"
+        assert ends_of(attempts_of(path.parent))[1]["how"] == "stopped"
 
 
 def test_workers_end_with_their_launcher(story: Story) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from benchmark import agents, checkpoint, trainer, worker
+from benchmark.attempts import attempts_of, ends_of, starts_of
 from benchmark.build import share
 from benchmark.pack import Stopped
 from benchmark.records import Records, folder_of, state_of
@@ -121,8 +122,9 @@ def test_a_run_that_stopped_is_the_run_that_never_did(whole: tuple[Path, int], t
         root = tmp_path / str(at)
         pause(root, at)
         assert tiny.run(root, tiny.cells()) == []
-        attempts = (folder_of(root, tiny.cells()[0].key) / "attempts.jsonl").read_text().splitlines()
-        assert [json.loads(line).get("how", "start") for line in attempts] == ["start", "stopped", "start", "done"]
+        found = attempts_of(folder_of(root, tiny.cells()[0].key))
+        assert len(starts_of(found)) == 2
+        assert [end["how"] for end in ends_of(found).values()] == ["stopped", "done"]
         try:
             assert_same(root, whole[0])
         except AssertionError as error:
@@ -324,11 +326,9 @@ def test_a_run_that_fails_before_it_begins_says_where_and_with_what(
     failed = tiny.run(tmp_path, [first, second])
     assert {cell.key for cell, _ in failed} == {first.key, second.key}
     assert "make room" in failed[0][1]
-    lines = [json.loads(line) for line in (folder_of(tmp_path, first.key) / "attempts.jsonl").read_text().splitlines()]
-    assert [line["attempt"] for line in lines] == [1, 1]
-    assert "start" in lines[0]
-    assert {"plan", "versions"} <= set(lines[0])
-    assert lines[1]["how"] == "failed"
+    found = attempts_of(folder_of(tmp_path, first.key))
+    assert {"plan", "versions"} <= set(starts_of(found)[1])
+    assert [end["error"] for end in ends_of(found).values()] == ["DiskTooSmall"]
 
 
 def test_a_run_without_an_offline_phase(tmp_path: Path) -> None:

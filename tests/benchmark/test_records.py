@@ -13,14 +13,13 @@ from typing import Any
 
 import pytest
 
+from benchmark.attempts import attempts_of, cost_of, ends_of
 from benchmark.lease import LeaseHeld, LeaseLost
 from benchmark.plan import Cell
 from benchmark.records import (
     NoProgress,
     Records,
     RunDamaged,
-    attempts_of,
-    cost_of,
     fail_for_the_dead,
     folder_of,
     read_json,
@@ -43,6 +42,12 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def story(folder: Path) -> list[tuple[int, str]]:
+    """When attempts began, and how they ended."""
+    found = lines(folder / "attempts.jsonl")
+    return [(each["attempt"], each.get("how", "start")) for each in found if {"start", "how"} & set(each)]
+
+
 Begin = Callable[..., Records]
 
 
@@ -56,7 +61,8 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
             earlier.close()
         opened.append(Records(tmp_path, CELL))
         try:
-            opened[-1].begin(ABOUT | about, reached)
+            opened[-1].begin({"host": "h"})
+            opened[-1].opened(reached, **(ABOUT | about))
         except NoProgress as error:
             opened[-1].fail(type(error).__name__, str(error))
             raise
@@ -93,9 +99,7 @@ def test_states_in_the_order_of_a_life(begin: Begin, tmp_path: Path, folder: Pat
     last.finish({"x": 1.0})
     assert state_of(folder) == "done"
     attempts = lines(folder / "attempts.jsonl")
-    assert [(each["attempt"], each.get("how", "start")) for each in attempts] == [
-        *((1, "start"), (1, "failed"), (2, "start"), (2, "stopped"), (3, "start"), (3, "done"))
-    ]
+    assert story(folder) == [*((1, "start"), (1, "failed"), (2, "start"), (2, "stopped"), (3, "start"), (3, "done"))]
     assert attempts[0]["host"] == "h"
 
 
@@ -172,9 +176,7 @@ def test_a_torn_line_of_an_attempt_is_forgotten(begin: Begin, folder: Path) -> N
     with (folder / "attempts.jsonl").open("a") as file:
         file.write('{"attempt": 1, "en')
     assert begin().attempt == 2
-    assert [(each["attempt"], each.get("how", "start")) for each in lines(folder / "attempts.jsonl")] == [
-        *((1, "start"), (1, "lost"), (2, "start"))
-    ]
+    assert story(folder) == [(1, "start"), (1, "lost"), (2, "start")]
 
 
 def test_a_full_disk_is_an_error_once(begin: Begin, folder: Path) -> None:
@@ -230,8 +232,8 @@ def test_other_data_are_refused(begin: Begin, folder: Path) -> None:
     begin()
     with pytest.raises(SuiteError, match="began with other data"):
         begin(dataset_sha256="other")
-    assert len(lines(folder / "attempts.jsonl")) == 1
-    assert begin().attempt == 2
+    assert "other" not in (folder / "attempts.jsonl").read_text()
+    assert begin().attempt == 3
 
 
 def test_json_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,8 +262,8 @@ def test_an_attempt_that_left_no_word_is_ended_by_the_next(begin: Begin, folder:
     os.utime(folder / "metrics.jsonl", (2_000_000_000, 2_000_000_000))
     begin()
     found = attempts_of(folder)
-    assert [(each["attempt"], each.get("how", "start")) for each in found] == [(1, "start"), (1, "lost"), (2, "start")]
-    assert found[1]["end"] == 2_000_000_000_000
+    assert story(folder) == [(1, "start"), (1, "lost"), (2, "start")]
+    assert ends_of(found)[1]["end"] == 2_000_000_000_000
 
 
 def test_a_run_that_gets_nowhere_is_ended(begin: Begin) -> None:

@@ -131,7 +131,7 @@ def saving_and_going_on_equals_never_stopping(s: Subject, folder: Path) -> None:
     for i in range(len(SEEDS)):
         checkpoint.save(folder / str(i), jax.tree.map(lambda leaf, i=i: leaf[i], s.trained), {}, {})
     like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), s.trained)
-    restored = [checkpoint.load(folder / str(i), like)[0] for i in range(len(SEEDS))]
+    restored = [checkpoint.load(folder / str(i) / checkpoint.FILE, like)[0] for i in range(len(SEEDS))]
     went_on, _ = s.train(jax.tree.map(lambda *leaves: jnp.stack(leaves), *restored))
     straight, _ = s.train(s.trained)
     assert all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (went_on, straight)), strict=True))

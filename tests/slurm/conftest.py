@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from benchmark import plan_file
+from benchmark.attempts import attempts_of
 from benchmark.lease import holder
 from benchmark.plan import Cell
-from benchmark.records import LEASE, attempts_of, folder_of, state_of
+from benchmark.records import LEASE, folder_of, state_of
 from slurm.local.__main__ import Cluster
 from slurm.local.configuration import Shape
 from tests.benchmark import tiny

@@ -9,7 +9,7 @@ import pytest
 from benchmark.plan import Pack, make
 from benchmark.request import Request
 from slurm.cluster import Ended
-from slurm.packing import bad_nodes, chunks, jobs_of, starved_starts
+from slurm.packing import bad_nodes, chunks, jobs_of, starved_jobs
 from slurm.profile import Profile
 
 PROFILE = Profile(time_minutes=60, cpus=1, memory_gb=1.0)
@@ -48,12 +48,13 @@ def test_no_array_is_longer_than_the_cluster_allows(count: int, sizes: list[int]
     assert [job for part in chunks(jobs, 1000) for job in part] == jobs
 
 
-def test_starts_without_memory_are_counted_since_the_run_last_failed() -> None:
+def test_jobs_without_memory_are_counted_since_the_run_last_failed() -> None:
     start = {"start": 1, "slurm_job": "1_0"}
     lines = [start, {"how": "lost"}, start | {"slurm_job": "2_0"}, {"how": "done"}]
-    assert starved_starts(lines, {"1_0"}) == 1
-    assert starved_starts([start, {"how": "failed"}, *lines], {"1_0", "2_0"}) == 2
-    assert starved_starts(lines, set()) == 0
+    assert starved_jobs(lines, {"1_0"}) == 1
+    assert starved_jobs([start] * 5, {"1_0"}) == 1  # requeued four times, and then without memory
+    assert starved_jobs([start, {"how": "failed"}, *lines], {"1_0", "2_0"}) == 2
+    assert starved_jobs(lines, set()) == 0
 
 
 def ended(node: str, state: str = "NODE_FAIL", exit_: str = "0:0", job: str = "1_0") -> Ended:

@@ -15,10 +15,11 @@ import pytest
 
 from analysis.store import read_runs
 from benchmark import plan_file
+from benchmark.attempts import attempts_of, starts_of
 from benchmark.executors import Order
 from benchmark.lease import holder
 from benchmark.plan import Plan, make
-from benchmark.records import LEASE, attempts_of
+from benchmark.records import LEASE
 from benchmark.request import Request
 from benchmark.tracking import prepare
 from slurm import submit
@@ -114,7 +115,7 @@ def test_a_worker_that_is_killed_is_followed_by_halves_in_the_same_job(place: Ma
     assert_complete(here)
     for cell in here.cells:
         assert here.ends(cell) == ["lost", "done"]
-        starts = [line for line in attempts_of(here.folder(cell)) if "start" in line]
+        starts = starts_of(attempts_of(here.folder(cell))).values()
         assert [line["device_share"] for line in starts] == [0.5, 1.0]
         assert len({line["slurm_job"] for line in starts}) == 1
 

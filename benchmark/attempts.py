@@ -1,0 +1,84 @@
+"""What the lines of a run's attempts say: when each began and ended, how, what it cost, whether it got anywhere.
+
+A line begins an attempt ("start"), tells more of it, or ends it ("end", "how").
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Lines = Sequence[Mapping[str, Any]]
+
+
+class Cost(NamedTuple):
+    """What a run took: hours of the clock, and hours of a device, shared with those that ran beside it."""
+
+    wall_hours: float
+    device_hours: float
+
+
+def attempts_of(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's attempts, but for those that a crash of the machine left illegible."""
+    try:
+        lines = (folder / "attempts.jsonl").read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            found += [json.loads(line)] if line.endswith(b"\n") else []
+    return [line for line in found if isinstance(line, dict) and "attempt" in line]
+
+
+def starts_of(attempts: Iterable[Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
+    """What is known of each attempt that began, by its number: what it began with, and what it noted later."""
+    found: dict[int, dict[str, Any]] = {}
+    for line in attempts:
+        if "start" in line:
+            found[line["attempt"]] = dict(line)
+        elif "end" not in line and line["attempt"] in found:
+            found[line["attempt"]] |= line
+    return found
+
+
+def ends_of(attempts: Iterable[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
+    """How each attempt ended that has, by its number."""
+    return {line["attempt"]: line for line in attempts if "end" in line}
+
+
+def cost_of(attempts: Lines) -> Cost:
+    """Sums over the attempts that have ended."""
+    starts, wall, device = starts_of(attempts), 0.0, 0.0
+    for number, end in ends_of(attempts).items():
+        if number in starts:
+            hours = (end["end"] - starts[number]["start"]) / 3_600_000
+            wall += hours
+            device += hours * starts[number].get("device_share", 1.0)
+    return Cost(wall, device)
+
+
+def failures_in_a_row(attempts: Lines) -> int:
+    """How many of the last attempts failed for the same reason."""
+    reasons = [end.get("error") if end["how"] == "failed" else None for end in ends_of(attempts).values()]
+    count = 0
+    while count < len(reasons) and reasons[-1] and reasons[-1 - count] == reasons[-1]:
+        count += 1
+    return count
+
+
+def lost_in_a_row(attempts: Lines, reached: int | None) -> int:
+    """How many attempts before this one, in a row, were lost without getting past this step (None: to any step).
+
+    One that waited for its turn had no chance to get anywhere, and does not count.
+    """
+    starts, count = starts_of(attempts), 0
+    for number, end in reversed(ends_of(attempts).items()):
+        start = starts.get(number, {})
+        if end["how"] != "lost" or start.get("reached", reached) != reached:
+            break
+        count += "waited" not in start or "reached" in start
+    return count

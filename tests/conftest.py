@@ -39,7 +39,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share what one of them made run in one process: those of a file, or of a method in it."""
+    """Tests that share what one of them made run in one process: those of a file, or of a method in it. Those that wait
+    for the cluster come first, or the other processes would wait for them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
     for item in items:
         given = getattr(item, "callspec", None)
         method = given.params.get("method", "") if given else ""

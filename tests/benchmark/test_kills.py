@@ -1,7 +1,8 @@
 """Fault injection: wherever a process is killed, the run that goes on is the run that never stopped, to the last bit.
 
-As many kills as ``--kills`` says (6, or 50 by `make test-kills`), at moments that a seed decides: half of them right
-before one of the events of a run (in both phases, while it writes a checkpoint, while it sends), half at any time.
+As many runs as ``--kills`` says (6, or 50 by `make test-kills`) are killed at moments that a seed decides: half of them
+right before one of the events of a run (in both phases, while it writes a checkpoint, while it sends), half at any
+time; and every third is killed once more before it gets to its end.
 """
 
 from __future__ import annotations
@@ -126,6 +127,9 @@ def test_killed_anywhere_it_is_the_same_run(runs: Runs, whole: Whole, kills: int
         events[how["said"] or "any time"] += 1
         if how["status"] != KILLED:
             wrong.append(f"{how}: it did not end by the kill")
+        if number % 3 == 0:
+            again = runs(root, at=int(rng.integers(1, whole.events)))
+            places["once more"] += again["status"] == KILLED
         said = runs(root)
         try:
             assert said["status"] == 0
@@ -136,7 +140,7 @@ def test_killed_anywhere_it_is_the_same_run(runs: Runs, whole: Whole, kills: int
         shutil.rmtree(root)
     print(f"killed {places.total()} times, {dict(places)}; right before: {dict(events)}")
     assert wrong == []
-    assert places.total() == kills
+    assert places.total() >= kills
 
 
 def reached(root: Path) -> str:

@@ -471,3 +471,67 @@ def test_a_full_disk_keeps_what_was_there(whole: tuple[Path, int], small_disk: P
     filler.unlink()
     assert tiny.run(small_disk, tiny.cells()) == []
     assert_same(small_disk, whole[0])
+
+
+def test_killed_between_two_members_again_and_again_the_pack_stays_together(
+    whole: tuple[Path, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the pack went back from is never gone back to: not even when the next save is cut short as well."""
+
+    class Killed(BaseException):
+        pass
+
+    original = checkpoint.save
+    for first in (3, 1, 1, 3, 1):  # after so many saves: always the first member's
+        calls = iter(range(1, 1000))
+
+        def after(*arguments: Any, calls: Any = calls, first: int = first) -> None:
+            original(*arguments)
+            if next(calls) == first:
+                raise Killed
+
+        monkeypatch.setattr(checkpoint, "save", after)
+        with pytest.raises(Killed):
+            tiny.run(tmp_path, tiny.cells())
+    monkeypatch.undo()
+    assert tiny.run(tmp_path, tiny.cells()) == []
+    assert_same(tmp_path, whole[0])
+
+
+def test_a_pack_whose_records_cannot_be_opened_has_failed(tmp_path: Path) -> None:
+    """Where nothing can be written not even a failure can be noted; it must be told all the same."""
+    (tmp_path / "runs").write_text("this is no folder")
+    failed = tiny.run(tmp_path, tiny.cells())
+    assert [cell.key for cell, _ in failed] == [cell.key for cell in tiny.cells()]
+    assert "mend the path" in failed[0][1]
+
+
+def test_a_member_that_gets_nowhere_fails_and_the_others_go_on(whole: tuple[Path, int], tmp_path: Path) -> None:
+    """One was killed at its start three times, in other company."""
+    first, second = tiny.cells()
+    for _ in range(3):
+        records = Records(tmp_path, second)
+        records.begin({})
+        records.opened(0)
+        records.close()
+    failed = tiny.run(tmp_path, [first, second])
+    assert [cell.key for cell, _ in failed] == [second.key]
+    assert "without getting further" in failed[0][1]
+    assert_same(tmp_path, whole[0], [first], tolerance=1e-5)
+
+
+def test_when_one_is_taken_over_the_others_go_on(whole: tuple[Path, int], tmp_path: Path) -> None:
+    first, second = tiny.cells()
+    asked = Stop()
+
+    def take_over() -> str:
+        if asked() == "" and asked.asked == 5:
+            lease = folder_of(tmp_path, second.key) / "lease.json"
+            lease.write_text(json.dumps(json.loads(lease.read_text()) | {"token": "other"}))
+        return ""
+
+    found = run_pack(tiny.site(tmp_path), [first, second], lambda event: None, take_over)
+    assert [cell.key for cell, _ in found.held] == [second.key]
+    assert found.failed == []
+    assert state_of(folder_of(tmp_path, second.key)) == "begun"
+    assert_same(tmp_path, whole[0], [first], tolerance=1e-5)

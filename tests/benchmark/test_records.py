@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.attempts import attempts_of, cost_of, ends_of
+from benchmark.attempts import attempts_of, cost_of, ends_of, failures_in_a_row
 from benchmark.lease import LeaseHeld, LeaseLost
 from benchmark.plan import Cell
 from benchmark.records import (
@@ -322,3 +322,91 @@ def test_a_failure_is_noted_for_a_process_that_died(begin: Begin, tmp_path: Path
     assert state_of(folder) == "failed"
     assert attempts_of(folder)[-1]["error"] == "WorkerEnded"
     assert read_json(folder / "failed.json") == {"error": "WorkerEnded", "message": "why", "attempt": 1}
+
+
+def test_a_full_disk_leaves_a_whole_line_of_an_attempt_or_none(
+    begin: Begin, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = begin()
+    before = (folder / "attempts.jsonl").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full_disk)
+        with pytest.raises(OSError, match="No space"):
+            records.stop("stopped")
+    assert (folder / "attempts.jsonl").read_bytes() == before
+    (folder / "attempts.jsonl").rename(folder / "kept")
+    (folder / "attempts.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space|Invalid"):
+        records.stop("stopped")
+
+
+def full_disk(_: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_an_illegible_line_is_passed_over(begin: Begin, folder: Path) -> None:
+    """A power cut may leave anything in a file; the run goes on with the lines that can be read."""
+    begin().stop("stopped")
+    with (folder / "attempts.jsonl").open("ab") as file:
+        file.write(b"\x00\x00\x00\n[1]\n{}\n")
+    assert begin().attempt == 2
+
+
+def test_records_that_cannot_be_opened_are_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full_disk)
+        with pytest.raises(OSError, match="No space"):
+            Records(tmp_path, CELL)
+    Records(tmp_path, CELL).close()
+
+
+def test_who_waits_for_others_of_its_pack_does_not_get_nowhere(begin: Begin, tmp_path: Path) -> None:
+    """Its attempts are lost with theirs, and it had no turn."""
+    for _ in range(5):
+        records = Records(tmp_path, CELL)
+        records.begin({})
+        records.wait()
+        records.close()
+    assert begin(0).attempt == 6
+
+
+def test_a_run_that_is_killed_before_it_has_its_data_is_ended(tmp_path: Path) -> None:
+    for _ in range(3):
+        records = Records(tmp_path, CELL)
+        records.begin({})
+        records.close()
+    records = Records(tmp_path, CELL)
+    with pytest.raises(NoProgress, match="before it had its data"):
+        records.begin({})
+    records.close()
+
+
+def test_a_failure_noted_later_costs_nothing(tmp_path: Path, folder: Path) -> None:
+    """An attempt that was requeued days ago ended then."""
+    records = Records(tmp_path, CELL)
+    records.begin({})
+    records.stop("requeued")
+    records.close()
+    before = (folder / "attempts.jsonl").read_text()
+    fail_for_the_dead(tmp_path, CELL, "OutOfMemory", "why")
+    assert (folder / "attempts.jsonl").read_text() == before
+    assert state_of(folder) == "failed"
+
+
+@pytest.mark.parametrize(
+    ("ends", "count"),
+    [
+        ([], 0),
+        (["failed A"], 1),
+        (["failed A", "failed A", "failed A"], 3),
+        (["failed A", "failed B", "failed B"], 2),
+        (["failed A", "lost", "failed A"], 1),
+        (["failed A", "done"], 0),
+    ],
+)
+def test_failures_in_a_row(ends: list[str], count: int) -> None:
+    lines = []
+    for number, end in enumerate(ends):
+        how, _, error = end.partition(" ")
+        lines += [{"attempt": number, "start": 0}, {"attempt": number, "end": 1, "how": how, "error": error}]
+    assert failures_in_a_row(lines) == count

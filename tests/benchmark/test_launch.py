@@ -85,6 +85,8 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown order": ((*TOY, "--order", "bredth"), "did you mean 'breadth'"),
     "what to keep": ((*TOY, "--keep", "parameter"), "did you mean 'parameters'"),
     "a sweep of nothing": ((*TOY, "--sweep", "fql.alpha=1"), "two different values"),
+    "a profile for this machine": ((*TOY, "--executor", "local", "--profile", "gpu"), "--executor slurm"),
+    "a profile that implies slurm": (("--suite", "ogbench", "--profile", "gpuu"), "did you mean 'gpu'"),
     "unknown profile": ((*TOY, "--executor", "slurm", "--profile", "gpus", "--dry-run"), "did you mean 'gpu'"),
 }
 INFINITE = "an infinite setting"

@@ -59,9 +59,12 @@ def test_plans_are_listed_oldest_first_each_once(tmp_path: Path) -> None:
     assert {stored.name for stored in load_all(tmp_path)} == {first.name, second.name}
 
 
-@pytest.mark.parametrize("text", ["", "{", "{}", '{"suite": "toy", "preset": "quick", "packs": [1]}'])
+PART = '{"suite": "toy", "preset": "quick", "data": "", "packs": '
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "\udcff", PART + "[1]}", PART + '[{"configuration": {}}]}'])
 def test_a_damaged_plan_is_told(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.json"
-    path.write_text(text)
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(PlanFileError, match="run its launch command again"):
         load(path)

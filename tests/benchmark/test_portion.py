@@ -35,6 +35,13 @@ def test_breadth_takes_one_seed_of_everything_first() -> None:
     assert told(ordered(packs(), "breadth", cost)) == [("fql", [0]), ("bon", [0]), ("flow", [0]), *rest]
 
 
+def test_breadth_goes_on_where_an_earlier_launch_was() -> None:
+    """What has a seed already waits for what has none."""
+    fql = next(pack for pack in packs() if pack.first.method == "fql")
+    found = ordered([*packs()[:2], fql.of(fql.cells[1:])], "breadth", cost, {fql.kind})
+    assert told(found) == [("bon", [0]), ("flow", [0]), ("fql", ALL[1:]), ("bon", ALL[1:]), ("flow", ALL[1:])]
+
+
 def test_an_unknown_order_is_told() -> None:
     with pytest.raises(SettingsError, match="did you mean 'breadth'"):
         ordered(packs(), "bredth", cost)

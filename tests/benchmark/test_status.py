@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Iterator
@@ -175,3 +176,52 @@ def test_pack_words_are_kept_by_its_parts() -> None:
     assert failures.command(pack.of(pack.cells[:1]), pack.cells[0]).startswith(
         "python -m benchmark.launch --suite toy --seeds 0"
     )
+
+
+def test_watching_ends_when_nothing_is_on_its_way(
+    tmp_path: Path, files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not at the first failure."""
+    looks: list[float] = []
+    queued = {list(files)[5]: Queued("7_0", False, "Priority")}
+    monkeypatch.setattr(status, "queued_by_all", lambda root: queued)
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            queued.clear()
+            (folder_of(tmp_path, list(files)[3]) / "lease.json").unlink()
+
+    monkeypatch.setattr(status.time, "sleep", sleep)
+    assert status.run(["--out", str(tmp_path), "--watch"]) == 1
+    assert looks == [status.WATCH_SECONDS] * 2
+
+
+def test_a_failure_is_one_while_the_pack_goes_on(tmp_path: Path, plan: Plan) -> None:
+    """A seed that diverged keeps its lease until the last of its pack is done."""
+    records = begin(tmp_path, plan.cells[0])
+    records.fail("Diverged", "its loss was nan")
+    assert status.look(tmp_path).states[plan.cells[0].key] == "failed"
+    records.close()
+
+
+def test_a_cell_of_two_plans_is_one_cell(tmp_path: Path, plan: Plan) -> None:
+    more = make(Request("toy", "quick", methods="flow", tasks=("bandit-v0",), seeds="2-5"))
+    plan_file.save(tmp_path, more)
+    standing = status.look(tmp_path)
+    told = [cell.key for pack in standing.packs for cell in pack.cells]
+    assert len(told) == len(set(told)) == len(standing.states) == 8 + 2
+
+
+def test_who_may_only_read_sees_the_same(
+    tmp_path: Path, files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease of another machine is judged without writing anything."""
+    lease = folder_of(tmp_path, list(files)[3]) / "lease.json"
+    lease.write_text(json.dumps(json.loads(lease.read_text()) | {"machine": "another"}))
+
+    def readonly(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", readonly)
+    assert status.look(tmp_path).states == files

@@ -44,6 +44,17 @@ def test_a_folder_without_runs_is_told(tmp_path: Path) -> None:
         track.run(["--out", str(tmp_path)])
 
 
+def test_a_damaged_run_keeps_no_other_from_being_sent(
+    root: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    finished(root, "ab0", seed=0)
+    (finished(root, "ab1", seed=1).folder / "config.json").write_text("")
+    assert track.run(["--out", str(root)]) == 0
+    assert list(read_runs(str(root))["tags.seed"]) == ["0"]
+    assert "ab1/config.json can't be read" in capsys.readouterr().err
+
+
 class Enough(BaseException):
     """Ends the loop, as Ctrl-C would."""
 

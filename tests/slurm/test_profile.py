@@ -37,6 +37,9 @@ WRONG = {
     "a word for lines": (LEAST + 'setup = "module load x"\n', "must be a list of lines"),
     "no table": (LEAST + 'environment = "a"\n', "must be a table of words"),
     "no processor": (LEAST.replace("cpus = 1", "cpus = 0"), "must be more than 0"),
+    "memory without end": (LEAST.replace("memory_gb = 2", "memory_gb = inf"), "must be more than 0"),
+    "fewer than no seeds": (LEAST + "seeds_per_pack = -1\n", "must not be negative"),
+    "a warning after the end": (LEAST + "signal_seconds = -5\n", "must not be negative"),
     "a warning before the start": (LEAST + "signal_seconds = 1200\n", "warn it later"),
     "a yes or no for a number": (LEAST.replace("cpus = 1", "cpus = true"), "must be a int"),
 }

@@ -126,12 +126,10 @@ def order_of(plan: Plan, packs: list[Pack], arguments: Arguments) -> Order:
     return Order(plan, packs, site, arguments.jobs or cores(), arguments.profile or "gpu", arguments.retry)
 
 
-def execute(plan: Plan, work: Work, arguments: Arguments, executor: Any, console: Console) -> int:
+def execute(order: Order, work: Work, arguments: Arguments, executor: Any, console: Console) -> int:
     """Data, runs, records into MLflow, leaderboard; the exit status."""
-    root = arguments.out.expanduser().resolve()
-    order = order_of(plan, work.packs, arguments)
+    root, plan = Path(order.site["root"]), order.plan
     uri, experiment = tracking.default_uri(root), f"{plan.suite}/v{PROTOCOL}"
-    executor.check(order)
     prepare_tracking(uri, experiment, root, None if executor.WAITS else console)
     folders = [folder_of(root, cell.key) for cell in plan.cells]
     for key in (key for key, state in work.states.items() if state == "done"):
@@ -238,13 +236,15 @@ def run(words: list[str]) -> int:
     work = look(plan, arguments, name)
     # A wrong command leaves standard output empty, so nothing is printed before the plan stands.
     executor = load_executor(name)
+    order = order_of(plan, work.packs, arguments)
     if not arguments.dry_run:
+        executor.check(order)
         make_writable(arguments.out.expanduser())
-    preview = executor.preview(order_of(plan, work.packs, arguments)) if arguments.dry_run else []
+    preview = executor.preview(order) if arguments.dry_run else []
     console = Console()
     for text in (line, *summarise(plan, work), *preview):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
-    return 0 if arguments.dry_run else execute(plan, work, arguments, executor, console)
+    return 0 if arguments.dry_run else execute(order, work, arguments, executor, console)
 
 
 def main() -> None:

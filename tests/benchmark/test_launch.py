@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -17,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import methods
+from benchmark import launch
 from benchmark.attempts import attempts_of, ends_of, starts_of
 from benchmark.plan import PROTOCOL
-from benchmark.tracking import prepare
+from benchmark.tracking import TrackingError, prepare
 from tests.benchmark import tiny
 from tests.benchmark.commands import Said, read
 
@@ -292,8 +295,8 @@ LONG = {"offline_steps": 10_000, "evaluate_every": 10_000, "log_every": 500}
 """Some seconds of updates, between which nothing is saved unless it is asked for."""
 
 
-def words(**changes: Any) -> list[str]:
-    chosen = ("--methods", "flow", "--tasks", "bandit-v0", "--seeds", "0-1", "--preset", "quick")
+def words(tasks: Sequence[str] = ("bandit-v0",), **changes: Any) -> list[str]:
+    chosen = ("--methods", "flow", "--tasks", *tasks, "--seeds", "0-1", "--preset", "quick")
     return [*TOY, *chosen, "--executor", "local", "--jobs", "1", "--out", "out", "--set", *tiny.words(**changes)]
 
 
@@ -548,3 +551,33 @@ def test_a_tracker_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     )
     assert time.monotonic() - started < 60.0
     assert not list(tmp_path.glob("out/runs/*/*"))
+
+
+def test_a_worker_that_is_told_to_leave_saves_and_the_others_go_on(
+    tmp_path: Path, store: Path, programs: Path, twice: Twice
+) -> None:
+    """Its pack is not failed, and the one that waits is not handed to it."""
+    place = make_place(tmp_path / "place", store, programs)
+    try:
+        process = place.start(tasks=("bandit-v0", "corridor-v0"), **LONG)
+        wait_for(lambda: place.lines() > 0 or process.poll() is not None, 200.0)
+        (worker,) = workers_of(process.pid)
+        os.kill(worker, signal.SIGTERM)
+        found = end(process)
+    finally:
+        stop_all(place)
+    assert found.status == 130
+    assert "Stopped. Run the same command again" in found.err
+    ends = [ends_of(attempts_of(folder)) for folder in place.out.glob("runs/*/*")]
+    assert sorted(end["how"] for each in ends for end in each.values()) == ["done", "done", "stopped", "stopped"]
+    assert not list(place.out.glob("runs/*/*/failed.json"))
+
+
+def test_a_tracker_that_is_away_keeps_no_jobs_from_being_sent(tmp_path: Path) -> None:
+    """Their records wait for it; a launch that runs packs itself says so and stops."""
+    text = io.StringIO()
+    away = ("http://127.0.0.1:9", "toy/v1", tmp_path)
+    launch.prepare_tracking(*away, Console(file=text, width=200))
+    assert "No MLflow server answers" in text.getvalue()
+    with pytest.raises(TrackingError):
+        launch.prepare_tracking(*away, None)

@@ -1,8 +1,8 @@
 """What an executor is: a module that is loaded by its name and brings packs to workers.
 
 It has ``check(order)``, which raises LaunchError where it could not run, ``run(order, listener) -> Outcome``,
-``preview(order) -> lines`` that show what it would send elsewhere, and ``queued(root) -> {key: Queued}``, what it sent
-elsewhere before.
+``preview(order) -> lines`` that show what it would send elsewhere, ``queued(root) -> {key: Queued}``, what it sent
+elsewhere before, and ``WAITS``, whether `run` returns only when the packs have ended.
 """
 
 from __future__ import annotations

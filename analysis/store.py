@@ -123,7 +123,10 @@ def _client(uri: str) -> MlflowClient:
             raise StoreError(f"No MLflow server answers at {uri}: start it or name another store.") from error
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=uri)
+    try:
+        return MlflowClient(tracking_uri=uri)
+    except ImportError as error:
+        raise StoreError(f"MLflow lacks the driver of this store ({error}): install it, or name a server.") from error
 
 
 def _client_runs(uri: str) -> pl.DataFrame:

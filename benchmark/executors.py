@@ -2,7 +2,8 @@
 
 It has ``check(order)``, which raises LaunchError where it could not run, ``run(order, listener) -> Outcome``,
 ``preview(order) -> lines`` that show what it would send elsewhere, ``queued(root) -> {key: Queued}``, what it sent
-elsewhere before, and ``WAITS``, whether `run` returns only when the packs have ended.
+elsewhere before, ``fates(root) -> {job: word}``, how that ended, and ``WAITS``, whether `run` returns only when the
+packs have ended.
 """
 
 from __future__ import annotations
@@ -52,11 +53,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Queued:
-    """A cell that a scheduler has: its job, whether that runs already, and why it waits."""
+    """A cell that a scheduler has: its job, whether that runs already, why it waits, and whether it is on its end."""
 
     job: str
     running: bool
     reason: str
+    ending: bool = False
 
 
 def load_executor(name: str) -> Any:
@@ -65,6 +67,15 @@ def load_executor(name: str) -> Any:
         return importlib.import_module(EXECUTORS[name])
     except ModuleNotFoundError as error:
         raise LaunchError(f"the {name} executor is not there ({error}); use --executor local") from error
+
+
+def fates_of_all(root: Path) -> dict[str, str]:
+    """What a scheduler says of how jobs of this root ended last, by their names."""
+    found: dict[str, str] = {}
+    for name in EXECUTORS:
+        if (root / name).is_dir():
+            found |= load_executor(name).fates(root)
+    return found
 
 
 def queued_by_all(root: Path) -> dict[str, Queued]:

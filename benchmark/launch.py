@@ -66,6 +66,8 @@ class Work:
     queued: dict[str, Queued]
     packs: list[Pack]
     cost: estimate.Estimate
+    later: int
+    """Cells that a limit or budget leaves for another launch."""
 
 
 def look(plan: Plan, arguments: Arguments, executor: str = "local") -> Work:
@@ -86,7 +88,13 @@ def look(plan: Plan, arguments: Arguments, executor: str = "local") -> Work:
     packs = taken(
         ordered(open_, arguments.order, seconds, begun), arguments.limit, 3600 * arguments.budget_hours, seconds
     )
-    return Work(states, queued, packs, estimate.estimate(packs, rates))
+    count = sum(len(pack.cells) for pack in open_) - sum(len(pack.cells) for pack in packs)
+    return Work(states, queued, packs, estimate.estimate(packs, rates), count)
+
+
+def hours(seconds: float) -> str:
+    """To a tenth, or small ones to three digits."""
+    return f"{seconds / 3600:,.1f}" if seconds >= 3600 else f"{seconds / 3600:.3g}"
 
 
 def summarise(plan: Plan, work: Work) -> list[str]:
@@ -95,15 +103,18 @@ def summarise(plan: Plan, work: Work) -> list[str]:
     count = sum(len(pack.cells) for pack in work.packs)
     names = {cell.method for cell in plan.cells}, {cell.task for cell in plan.cells}, {cell.seed for cell in plan.cells}
     methods_, tasks, seeds = map(len, names)
+    more = len(plan.packs) - methods_ * tasks
+    swept = f" and {more} packs more for swept values" if more else ""
     cost, basis = work.cost, f"{work.cost.measured} of {len(work.packs)} packs timed before, the rest by declared costs"
     mine = [work.queued[cell.key] for cell in plan.cells if cell.key in work.queued and work.states[cell.key] != "done"]
-    waiting = f", with the scheduler {len(mine)}" if mine else ""
+    others = f", with the scheduler {len(mine)}" if mine else ""
+    others += f", left for later {work.later}" if work.later else ""
     lines = [
-        f"{len(plan.cells)} cells in {len(plan.packs)} packs: {methods_} methods x {tasks} tasks x {seeds} seeds "
-        f"(suite {plan.suite}, preset {plan.preset})",
+        f"{len(plan.cells)} cells in {len(plan.packs)} packs: {methods_} methods x {tasks} tasks x {seeds} seeds"
+        f"{swept} (suite {plan.suite}, preset {plan.preset})",
         f"data: {', '.join(data_taken(plan))}",
-        f"done {counts['done']}, begun {counts['begun']}, failed before {counts['failed']}{waiting}, to do {count}",
-        f"to do: {cost.updates:,} updates, about {cost.device_seconds / 3600:,.1f} device-hours "
+        f"done {counts['done']}, begun {counts['begun']}, failed before {counts['failed']}{others}, to do {count}",
+        f"to do: {cost.updates:,} updates, about {hours(cost.device_seconds)} device-hours "
         f"({duration(cost.device_seconds)} on one device; {basis}), up to {cost.memory / 2**30:.1f} GiB in one pack",
     ]
     return lines + [f"unavailable: {reason}" for reason in methods.available()[1].values()]
@@ -137,15 +148,19 @@ def execute(order: Order, work: Work, arguments: Arguments, executor: Any, conso
     pusher = Pusher(tracking.Tracker(uri, experiment), lambda: folders)
     outcome = Outcome()
     if work.packs:
-        write_plan(root, plan, order.site["data"])
-        prepare_data(order, arguments, console)
-        pusher.start()
-        with Progress(console, len(work.packs)) as progress:
-            outcome = executor.run(order, progress.hear)
+        new = write_plan(root, plan, order.site["data"])
+        try:
+            prepare_data(order, arguments, console)
+            pusher.start()
+            with Progress(console, len(work.packs)) as progress:
+                outcome = executor.run(order, progress.hear)
+        except LaunchError:
+            if new:  # nothing of it was begun
+                plan_file.path_of(root, plan.name).unlink(missing_ok=True)
+            raise
     else:
-        others = sum(state != "done" for state in work.states.values())
-        console.print(f"Nothing to do: {'nothing is left over' if others else 'every cell is done'}.")
-    if outcome.submitted:
+        console.print(nothing_to_do(work), markup=False, highlight=False, soft_wrap=True)
+    if not executor.WAITS:
         console.print("\n".join(outcome.submitted), markup=False, highlight=False, soft_wrap=True)
         pusher.finish()
         return report(outcome, [])
@@ -168,9 +183,24 @@ def prepare_tracking(uri: str, experiment: str, root: Path, console: Console | N
         console.print(f"tracking: {error} Runs go on without it.", markup=False, highlight=False, soft_wrap=True)
 
 
-def write_plan(root: Path, plan: Plan, data: str) -> None:
+def nothing_to_do(work: Work) -> str:
+    """Why no pack is taken."""
+    waiting = sum(state != "done" and key in work.queued for key, state in work.states.items())
+    if work.later:
+        return f"Nothing to do: not one of {work.later} cells fits into the limit or budget."
+    if waiting:
+        ending = any(each.ending for each in work.queued.values())
+        more = ", some in jobs that are ending: give the command again in a moment" if ending else ""
+        return f"Nothing to send: {waiting} cells are with the scheduler{more} (python -m benchmark.status)."
+    return "Nothing to do: every cell is done."
+
+
+def write_plan(root: Path, plan: Plan, data: str) -> bool:
+    """Whether it was not there before."""
+    new = not plan_file.path_of(root, plan.name).exists()
     try:
         plan_file.save(root, plan, data)
+        return new
     except OSError as error:
         raise LaunchError(
             f"cannot write the plan to {root} ({error.strerror}); make room, or give another --out"

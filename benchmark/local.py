@@ -274,6 +274,11 @@ def preview(order: Order) -> list[str]:
     return []
 
 
+def fates(root: Path) -> dict[str, str]:
+    """There are no jobs."""
+    return {}
+
+
 def queued(root: Path) -> dict[str, Queued]:
     """Nothing waits for this executor when its launcher is gone."""
     return {}

@@ -63,9 +63,17 @@ def load(path: Path) -> Stored:
             raise ValueError("a pack has no suite, preset, method or task")
         return Stored(path.stem, stored["suite"], stored["preset"], packs, stored["data"])
     except (OSError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise PlanFileError(f"the plan {path} can't be read ({error}); run its launch command again") from error
+        raise PlanFileError(
+            f"the plan {path} can't be read ({error}); delete it, or give its launch command again"
+        ) from error
 
 
-def load_all(root: Path) -> list[Stored]:
-    """Every plan under a root, oldest first."""
-    return [load(path) for path in sorted(root.glob("plans/*.json"), key=lambda path: path.stat().st_mtime)]
+def load_all(root: Path) -> tuple[list[Stored], list[str]]:
+    """Every plan under a root, oldest first, and a sentence for each that can't be read."""
+    found, damaged = [], []
+    for path in sorted(root.glob("plans/*.json"), key=lambda path: path.stat().st_mtime):
+        try:
+            found.append(load(path))
+        except PlanFileError as error:
+            damaged.append(str(error))
+    return found, damaged

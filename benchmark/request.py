@@ -146,6 +146,8 @@ def sweep_points(texts: Sequence[str], method: str) -> list[tuple[str, ...]]:
 def check_sweeps(texts: Sequence[str], chosen: Mapping[str, type[Method]]) -> None:
     """Raise on a sweep of nothing that is planned, or of no two values."""
     for text in texts:
+        if not re.fullmatch(r"[^.=]+\.[^=]+=.+", text):
+            raise SettingsError(f"--sweep {text!r} is not of the form METHOD.KEY=VALUE,VALUE (or run.KEY=... for all)")
         owner = parse_override(text)[0]
         if owner not in chosen and owner != "run":
             known = ["run", *chosen]

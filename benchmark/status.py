@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich import box
@@ -21,6 +21,7 @@ from rich.table import Table
 
 from benchmark import estimate, failures, plan_file
 from benchmark.arguments import LaunchError
+from benchmark.attempts import attempts_of
 from benchmark.executors import Queued, queued_by_all
 from benchmark.lease import holder
 from benchmark.plan import Cell, Pack
@@ -39,7 +40,11 @@ WATCH_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Arguments:
-    """Tell what became of the planned runs under a folder."""
+    """Tell what became of the planned runs under a folder.
+
+    Exit status: 0 if all are done, 1 if some failed or are lost, 3 if the others are still on their way. A plan that is
+    not wanted any more is forgotten by deleting its file under plans/.
+    """
 
     out: Path = Path("results")
     """folder of the runs"""
@@ -58,6 +63,8 @@ class Standing:
     queued: dict[str, Queued]
     unheard: str = ""
     """Why the scheduler could not be asked."""
+    damaged: list[str] = field(default_factory=list)
+    """Plans that can't be read, each with a sentence."""
 
     @property
     def moves(self) -> bool:
@@ -80,28 +87,38 @@ def cell_state(root: Path, key: str, queued: Mapping[str, Queued]) -> str:
         return "queued" if key in queued and not queued[key].running else state
     if holder(folder / LEASE):
         return "running"
-    if key in queued:
+    if key in queued and not (queued[key].ending and _left_for_good(folder)):
         return "requeued" if state == "begun" else "queued"
     return "lost" if state == "begun" else state
+
+
+def _left_for_good(folder: Path) -> bool:
+    """Whether a job that is ending will not begin again with this run: it did not go back into the queue by itself."""
+    return next(reversed(attempts_of(folder)), {}).get("how") != "requeued"
 
 
 def look(root: Path) -> Standing:
     """Read every plan under a root. Raises PlanFileError, or LaunchError where there is none."""
     packs: list[Pack] = []
     seen: set[str] = set()
-    for pack in (pack for plan in plan_file.load_all(root) for pack in plan.packs):
+    plans, damaged = plan_file.load_all(root)
+    for pack in (pack for plan in plans for pack in plan.packs):
         new = [cell for cell in pack.cells if cell.key not in seen]  # plans may share cells
         packs += [pack.of(new)] if new else []
         seen |= {cell.key for cell in new}
     if not packs:
-        raise LaunchError(f"there is no plan under {root}; launch something with --out {root}, or name another folder")
+        raise LaunchError(
+            damaged[0]
+            if damaged
+            else f"there is no plan under {root}; launch something with --out {root}, or name another folder"
+        )
     queued, unheard = {}, ""
     try:
         queued = queued_by_all(root)
     except LaunchError as error:
         unheard = str(error)
     keys = [cell.key for pack in packs for cell in pack.cells]
-    return Standing(packs, {key: cell_state(root, key, queued) for key in keys}, queued, unheard)
+    return Standing(packs, {key: cell_state(root, key, queued) for key in keys}, queued, unheard, damaged)
 
 
 def table(standing: Standing) -> Table:
@@ -138,6 +155,14 @@ def summary(root: Path, standing: Standing) -> list[str]:
         lines.append("what failed, is lost or was never begun is taken up by its launch command, given again")
     if standing.unheard:
         lines.append(f"the scheduler can't be asked, so that what it has seems planned or lost: {standing.unheard}")
+    lines += standing.damaged
+    reasons = Counter(
+        standing.queued[key].reason for key, state in standing.states.items() if state in ("queued", "requeued")
+    )
+    if reasons:
+        lines.append(
+            "they wait for: " + ", ".join(f"{reason} ({count} cells)" for reason, count in reasons.most_common())
+        )
     held = {each.job: each.reason for each in standing.queued.values() if "held" in each.reason.lower()}
     lines += [f"job {job} is held ({reason}): scontrol release {job}" for job, reason in sorted(held.items())]
     return lines

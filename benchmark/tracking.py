@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -268,9 +269,17 @@ def _translated(uri: str) -> Iterator[None]:
         yield
     except FolderError as error:
         raise TrackingError(str(error)) from error
+    except ImportError as error:
+        mend = "pip install psycopg2-binary and say postgresql+psycopg2://, or name an mlflow server before it."
+        raise TrackingError(f"MLflow can't reach {shown(uri)} ({error}): {mend}") from error
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise TrackingError(f"MLflow at {uri} failed: {reason}") from error
+        raise TrackingError(f"MLflow at {shown(uri)} failed: {reason}") from error
+
+
+def shown(uri: str) -> str:
+    """An address without its password."""
+    return re.sub(r"(//[^:/@]*):[^@/]*@", r"\1:***@", uri)
 
 
 @contextmanager

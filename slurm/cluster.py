@@ -50,9 +50,12 @@ def ask(*words: str) -> str:
     except subprocess.TimeoutExpired as error:
         raise SlurmError(f"{words[0]} did not answer in {SECONDS} s; try again later") from error
     if found.returncode:
-        lines = [line for line in (found.stderr or found.stdout).splitlines() if line.strip()]
+        text = found.stderr or found.stdout
+        if "configuration source" in text:
+            raise SlurmError("SLURM finds no configuration here; export SLURM_CONF, or run this on a cluster's machine")
+        lines = [line for line in text.splitlines() if any(map(str.isalpha, line))]
         said = " ".join(lines[-1].split()) if lines else f"status {found.returncode}"
-        raise SlurmError(f"{words[0]} failed ({said}); mend the profile, or ask the cluster's admins")
+        raise SlurmError(f"{words[0]} failed ({said}); see whether the cluster is up and the profile fits it")
     return found.stdout
 
 

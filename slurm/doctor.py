@@ -187,6 +187,8 @@ def run(words: list[str]) -> int:
             for finding in check(profile, root):
                 print(finding, flush=True)
                 levels.append(finding.level)
+            if check is partition and "fail" in levels:
+                return 1  # whatever else is asked of it would fail as well
         except SlurmError as error:
             print(Finding("fail", f"{check.__name__} can't be looked at", str(error)), flush=True)
             levels.append("fail")

@@ -92,7 +92,7 @@ def _read_probe(profile: Profile, folder: Path, job: str) -> Iterator[Finding]:
         )
     if "end" not in found:
         last = text.strip().splitlines()[-1][:200] if text.strip() else "it said nothing"
-        yield Finding("fail", f"probe job {job} broke down on {found.get('host')}", f"{last} (see setup and python)")
+        yield Finding("fail", f"probe job {job} broke down on {found.get('host')}", last)
         return
     if profile.gres.startswith("gpu") and not found.get("device"):
         yield Finding(

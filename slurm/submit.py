@@ -243,10 +243,12 @@ def preview(order: Order) -> list[str]:
 
 
 def how_to_follow(root: Path) -> list[str]:
-    follow = [f"python -m benchmark.status --out {root} --watch   # what became of them"]
-    if tracking.default_uri(root).startswith("sqlite"):
-        follow.append(f"python -m benchmark.track --out {root} --follow    # copies their records into MLflow")
-    return follow
+    sends = tracking.default_uri(root).startswith("sqlite")
+    why = "copies their records into MLflow" if sends else "sends what a server that was away did not get"
+    return [
+        f"python -m benchmark.status --out {root} --watch   # what became of them",
+        f"python -m benchmark.track --out {root} --follow    # {why}",
+    ]
 
 
 def queued(root: Path) -> dict[str, Queued]:
@@ -258,7 +260,8 @@ def queued(root: Path) -> dict[str, Queued]:
         if waiting.submission not in jobs:
             jobs[waiting.submission] = _jobs(path) if path.exists() else []
         if waiting.index < len(jobs[waiting.submission]):
-            one = Queued(waiting.job, waiting.state in ("RUNNING", "COMPLETING"), waiting.reason)
+            ending = waiting.state == "COMPLETING"
+            one = Queued(waiting.job, waiting.state == "RUNNING" or ending, waiting.reason, ending)
             found |= {key: one for keys in jobs[waiting.submission][waiting.index] for key in keys}
     return found
 
@@ -270,6 +273,14 @@ def _jobs(path: Path) -> list[list[list[str]]]:
         name = PREFIX + path.parent.name
         mend = f"cancel its jobs (scancel --name={name}) and delete {path.parent}"
         raise SlurmError(f"{path} can't be read ({error}), so that nobody knows what these jobs are; {mend}") from error
+
+
+def fates(root: Path) -> dict[str, str]:
+    """How the last start of each job ended, in SLURM's words."""
+    past, no_memory = history(submissions(root)), set()
+    with contextlib.suppress(OSError):
+        no_memory = jobs_without_memory(root, past)
+    return {each.job: "OUT_OF_MEMORY" if each.job in no_memory else each.state for each in past}
 
 
 def check(order: Order) -> None:

@@ -20,6 +20,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
 
 from envs._command_line import carried_out, parsed
 from slurm.local.configuration import Shape, cgroup_conf, gres_conf, slurm_conf, slurmdbd_conf
@@ -37,8 +40,8 @@ class ClusterError(Exception):
 class Arguments:
     """Start (up), stop (down) or look at (status) a SLURM cluster on this machine."""
 
-    what: str
-    """up, down or status"""
+    what: Annotated[Literal["up", "down", "status"], tyro.conf.Positional]
+    """start it, stop it, or say whether it runs"""
     folder: Path = Path("/var/lib/slurm-onehost")
     """where all of it lies"""
     port: int = Shape.port
@@ -244,10 +247,8 @@ def install() -> None:
 
 
 def run(words: list[str]) -> int:
-    arguments = parsed(Arguments, "python -m slurm.local", [f"--what={words[0]}", *words[1:]] if words else ["--help"])
+    arguments = parsed(Arguments, "python -m slurm.local", words)
     cluster = Cluster(Shape(arguments.folder, nodes=arguments.nodes, port=arguments.port))
-    if arguments.what not in ("up", "down", "status"):
-        raise ClusterError(f"unknown word {arguments.what!r}; say up, down or status")
     if arguments.what != "status" and os.geteuid():
         raise ClusterError("daemons of a cluster are started by root; run this as root")
     if arguments.what == "down":

@@ -87,6 +87,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "a budget that is no number": ((*TOY, "--budget-hours", "nan"), "--budget-hours"),
     "unknown order": ((*TOY, "--order", "bredth"), "did you mean 'breadth'"),
     "what to keep": ((*TOY, "--keep", "parameter"), "did you mean 'parameters'"),
+    "a sweep without values": ((*TOY, "--sweep", "fql.alpha="), "METHOD.KEY=VALUE,VALUE"),
     "a sweep of nothing": ((*TOY, "--sweep", "fql.alpha=1"), "two different values"),
     "a profile for this machine": ((*TOY, "--executor", "local", "--profile", "gpu"), "--executor slurm"),
     "a profile that implies slurm": (("--suite", "ogbench", "--profile", "gpuu"), "did you mean 'gpu'"),
@@ -201,7 +202,7 @@ def test_a_part_of_a_plan(tmp_path: Path) -> None:
     )
     assert (limited.status, budget.status) == (0, 0)
     assert "800 cells in 100 packs" in limited.out
-    assert "to do 10" in limited.out
+    assert "left for later 790, to do 10" in limited.out
     hours = float(budget.out.split("about ")[1].split(" device-hours")[0])
     assert 80 < hours <= 100
 

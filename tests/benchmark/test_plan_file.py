@@ -56,7 +56,10 @@ def test_plans_are_listed_oldest_first_each_once(tmp_path: Path) -> None:
     first, second = plan(), plan(seeds="0")
     for each in (first, second, first):
         save(tmp_path, each)
-    assert {stored.name for stored in load_all(tmp_path)} == {first.name, second.name}
+    (tmp_path / "plans" / "torn.json").write_text("{")
+    found, damaged = load_all(tmp_path)
+    assert {stored.name for stored in found} == {first.name, second.name}
+    assert [text.split()[2] for text in damaged] == [str(tmp_path / "plans" / "torn.json")]
 
 
 PART = '{"suite": "toy", "preset": "quick", "data": "", "packs": '
@@ -66,5 +69,5 @@ PART = '{"suite": "toy", "preset": "quick", "data": "", "packs": '
 def test_a_damaged_plan_is_told(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(PlanFileError, match="run its launch command again"):
+    with pytest.raises(PlanFileError, match="delete it, or give its launch command again"):
         load(path)

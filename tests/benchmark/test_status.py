@@ -67,6 +67,18 @@ def test_what_the_scheduler_has(tmp_path: Path, files: dict[str, str], monkeypat
     assert "job 9_1 is held (launch failed requeued held): scontrol release 9_1" in lines
 
 
+def test_a_job_that_is_ending(tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it put back into the queue begins again; what was cancelled does not."""
+    for cell, how in zip(plan.cells, ("requeued", "stopped"), strict=False):
+        records = begin(tmp_path, cell)
+        records.stop(how)
+        records.close()
+    ending = {cell.key: Queued("7_0", True, "None", ending=True) for cell in plan.cells[:2]}
+    monkeypatch.setattr(status, "queued_by_all", lambda root: ending)
+    states = status.look(tmp_path).states
+    assert [states[cell.key] for cell in plan.cells[:2]] == ["requeued", "lost"]
+
+
 def test_a_scheduler_that_does_not_answer_is_told(
     tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,7 +97,9 @@ class Place:
 
     @property
     def cells(self) -> list[Cell]:
-        return list({c.key: c for plan in plan_file.load_all(self.root) for p in plan.packs for c in p.cells}.values())
+        return list(
+            {c.key: c for plan in plan_file.load_all(self.root)[0] for p in plan.packs for c in p.cells}.values()
+        )
 
     def of(self, method: str) -> list[Cell]:
         return [cell for cell in self.cells if cell.method == method]

@@ -173,7 +173,8 @@ def test_status_tells_the_truth(story: Story) -> None:
     assert set(found) == set(ALL)
     assert all(counts == ["2"] for counts in found.values())
     assert story.status == 1
-    assert "Lost: 4 cells" in story.failures
+    assert "Cancelled: 2 cells" in story.failures
+    assert "Killed: 2 cells" in story.failures
 
 
 def test_the_same_command_again_sends_what_is_missing_and_no_more(story: Story) -> None:

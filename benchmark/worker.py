@@ -87,8 +87,10 @@ def run_pack(site: Site, cells: Sequence[Cell], report: Report, stop: Stop) -> R
             member.records.close()
     told = {cell.key for cell, _ in (*result.held, *result.failed)}
     rest = [cell for cell in cells if cell.key not in told]
-    # The others of the pack go on from their last checkpoint.
-    more = run_pack(site, rest, report, stop) if rest and taken else Result()
+    if taken and rest:  # the others of the pack go on from their last checkpoint
+        more = run_pack(site, rest, report, stop)
+    else:
+        more = Result(held=[(cell, f"the lease of {cell.key} could not be read") for cell in rest])
     return Result(result.failed + more.failed, result.held + more.held)
 
 

@@ -18,7 +18,7 @@ from envs import ogbench
 from envs._suite import SuiteError, Task
 from envs.ogbench import _dataset, _relabel, identity, prepare
 from envs.ogbench._dataset import LabelledFiles, unpacked
-from envs.ogbench._environments import Environment, clone
+from envs.ogbench._environments import Environment, clone, reset
 from envs.ogbench._tasks import Domain, domains, tasks
 
 Get = Callable[[str], Environment]
@@ -65,7 +65,9 @@ def test_a_file_becomes_the_transitions_of_each_task(
 def test_mazes_are_labelled_by_distance_to_the_goal(tmp_path: Path, write_file: Writer, environment: Get):
     name = "antmaze-large-navigate-singletask-task1-v0"
     domain = dataclasses.replace(domains()["antmaze-large-navigate"], episodes=1, rows=4)
-    goal = environment(name).unwrapped.cur_goal_xy
+    env = environment(name)
+    reset(env, 0)  # another test may have left it in an episode with a goal of its own
+    goal = env.unwrapped.cur_goal_xy
     qpos = np.zeros((4, 15), np.float32)
     qpos[:, :2] = np.add(goal, [[0.49, 0], [0.51, 0], [0, -0.49], [9, 9]])
     rows = LabelledFiles(tasks()[name], domain, [write_file(tmp_path / "a.npz", domain, qpos=qpos)], False)[0]

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ MAZE = dataclasses.replace(domains()["antmaze-large-navigate"], episodes=2, rows
 
 
 @pytest.fixture
-def maze_made_once(environment: Get, monkeypatch: pytest.MonkeyPatch) -> Environment:
+def maze_made_once(environment: Get, monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
+    """The session's, which labelling sets to one task after the other, and which is given back as it was."""
     env = environment(MAZE.tasks[0].name)
     monkeypatch.setattr(_relabel._environments, "make", lambda task: env)
     monkeypatch.setattr(env, "close", lambda: None)
-    return env
+    yield env
+    env.unwrapped._reward_task_id = 1
 
 
 def test_statistics_by_hand(tmp_path: Path, write_file: Writer, maze_made_once: Environment):

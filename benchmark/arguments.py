@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import methods
-from benchmark.portion import DEPTH
-from benchmark.request import OWN
-from benchmark.settings import nearest, presets
+from benchmark.planning.errors import LaunchError, nearest
+from benchmark.planning.portion import DEPTH
+from benchmark.planning.request import OWN
+from benchmark.planning.settings import presets
 from envs import suites
 from envs._command_line import CommandLineError, parsed
 
@@ -18,10 +19,6 @@ SEVERAL = ("--tasks", "--domains", "--set", "--sweep")
 
 KEEP = ("all", "parameters", "nothing")
 """What may stay of a finished run's checkpoints."""
-
-
-class LaunchError(Exception):
-    """A command that can't be carried out; the text is one sentence that says how to mend it."""
 
 
 @dataclass(frozen=True)

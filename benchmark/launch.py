@@ -15,17 +15,19 @@ from typing import Any
 from rich.console import Console
 
 import methods
-from benchmark import checkpoint, estimate, plan_file, tracking
-from benchmark.arguments import Arguments, LaunchError, parse
-from benchmark.executors import EXECUTORS, Order, Outcome, Queued, load_executor, queued_by_all
-from benchmark.machine import about_this_code, cores, slurm_answers
-from benchmark.plan import PROTOCOL, Pack, Plan, identities, make
-from benchmark.portion import left, ordered, taken
-from benchmark.progress import Bar, Progress, duration
-from benchmark.pusher import Pusher
-from benchmark.records import folder_of, state_of
-from benchmark.request import Request, check_suite
-from benchmark.settings import SettingsError, nearest, presets
+from benchmark.arguments import Arguments, parse
+from benchmark.execution.executors import EXECUTORS, Order, Outcome, Queued, load_executor, queued_by_all
+from benchmark.execution.machine import about_this_code, cores, slurm_answers
+from benchmark.execution.progress import Bar, Progress, duration
+from benchmark.planning.errors import LaunchError, SettingsError, nearest
+from benchmark.planning.plan import PROTOCOL, Pack, Plan, identities, make
+from benchmark.planning.portion import left, ordered, taken
+from benchmark.planning.request import Request, check_suite
+from benchmark.planning.settings import presets
+from benchmark.runs import checkpoint, estimate, plan_file
+from benchmark.runs.records import folder_of, state_of
+from benchmark.tracking import tracker as tracking
+from benchmark.tracking.pusher import Pusher
 from envs import load_suite
 from envs._command_line import carried_out
 from envs._suite import SuiteError

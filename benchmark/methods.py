@@ -19,11 +19,12 @@ import tyro
 from jax.extend.core import jaxprs_in_params
 
 import methods
-from benchmark import agents
-from benchmark.build import build_agent
-from benchmark.plan import Cell, make
-from benchmark.request import Request, check_suite, select_tasks
-from benchmark.settings import SettingsError, method_table
+from benchmark.planning.errors import SettingsError
+from benchmark.planning.plan import Cell, make
+from benchmark.planning.request import Request, check_suite, select_tasks
+from benchmark.planning.settings import method_table
+from benchmark.training import agents
+from benchmark.training.build import build_agent
 from envs import load_suite
 from envs._suite import SuiteError
 from methods._contract import Batch, Draw, Method, Network

@@ -17,12 +17,12 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import methods
-from benchmark import plan_file
 from benchmark.arguments import Arguments as LaunchArguments
 from benchmark.launch import look, summarise
-from benchmark.plan import Plan, make
-from benchmark.records import folder_of, write_json
-from benchmark.request import Request
+from benchmark.planning.plan import Plan, make
+from benchmark.planning.request import Request
+from benchmark.runs import plan_file
+from benchmark.runs.records import folder_of, write_json
 from benchmark.status import look as look_at_all
 from envs._command_line import carried_out, parsed
 

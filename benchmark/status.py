@@ -19,17 +19,17 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmark import estimate, failures, plan_file
-from benchmark.arguments import LaunchError
-from benchmark.attempts import attempts_of
-from benchmark.executors import Queued, queued_by_all
-from benchmark.lease import holder
-from benchmark.plan import Cell, Pack
-from benchmark.plan_file import PlanFileError
-from benchmark.portion import left
-from benchmark.progress import duration
-from benchmark.records import LEASE, folder_of, state_of
-from benchmark.settings import SettingsError
+from benchmark.execution import failures
+from benchmark.execution.executors import Queued, queued_by_all
+from benchmark.execution.progress import duration
+from benchmark.planning.errors import LaunchError, SettingsError
+from benchmark.planning.plan import Cell, Pack
+from benchmark.planning.portion import left
+from benchmark.runs import estimate, plan_file
+from benchmark.runs.attempts import attempts_of
+from benchmark.runs.lease import holder
+from benchmark.runs.plan_file import PlanFileError
+from benchmark.runs.records import LEASE, folder_of, state_of
 from envs._command_line import carried_out, parsed
 
 STATES = ("done", "running", "queued", "requeued", "failed", "lost", "planned")

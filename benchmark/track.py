@@ -12,11 +12,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.arguments import LaunchError
-from benchmark.lease import Lease, LeaseHeld
-from benchmark.pusher import PUSH_SECONDS
-from benchmark.records import read_json
-from benchmark.tracking import Tracker, TrackingError, default_uri, prepare
+from benchmark.planning.errors import LaunchError
+from benchmark.runs.lease import Lease, LeaseHeld
+from benchmark.runs.records import read_json
+from benchmark.tracking.pusher import PUSH_SECONDS
+from benchmark.tracking.tracker import Tracker, TrackingError, default_uri, prepare
 from envs._command_line import carried_out, parsed
 
 

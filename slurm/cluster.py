@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from benchmark.arguments import LaunchError
+from benchmark.planning.errors import LaunchError
 
 SECONDS = 60
 DAYS = 14

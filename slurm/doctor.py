@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark import tracking
-from benchmark.arguments import LaunchError
-from benchmark.tracking import TrackingError
+from benchmark.planning.errors import LaunchError
+from benchmark.tracking import tracker as tracking
+from benchmark.tracking.tracker import TrackingError
 from envs._command_line import carried_out, parsed
 from slurm.cluster import SlurmError, ask
 from slurm.probe import Finding, options, probe

@@ -20,16 +20,17 @@ from typing import Any
 from rich.console import Console
 from submitit.helpers import DelayedSubmission
 
-from benchmark import plan_file, tracking
-from benchmark.executors import Outcome
-from benchmark.lease import BEAT_SECONDS, STALE_SECONDS, host_name
-from benchmark.local import Local
-from benchmark.machine import about_this_code
-from benchmark.plan import PROTOCOL, Pack
-from benchmark.portion import left
-from benchmark.progress import Progress
-from benchmark.pusher import Pusher
-from benchmark.records import folder_of, read_json, state_of
+from benchmark.execution.executors import Outcome
+from benchmark.execution.local import Local
+from benchmark.execution.machine import about_this_code
+from benchmark.execution.progress import Progress
+from benchmark.planning.plan import PROTOCOL, Pack
+from benchmark.planning.portion import left
+from benchmark.runs import plan_file
+from benchmark.runs.lease import BEAT_SECONDS, STALE_SECONDS, host_name
+from benchmark.runs.records import folder_of, read_json, state_of
+from benchmark.tracking import tracker as tracking
+from benchmark.tracking.pusher import Pusher
 from slurm.packing import CELLS_FAILED
 
 FILE = "jobs.json"

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from benchmark.local import halves
-from benchmark.plan import Pack
-from benchmark.portion import pieces
+from benchmark.execution.local import halves
+from benchmark.planning.plan import Pack
+from benchmark.planning.portion import pieces
 from slurm.cluster import Ended
 from slurm.profile import Profile
 

@@ -17,14 +17,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark import tracking
-from benchmark.lease import host_name
+from benchmark.runs.lease import host_name
+from benchmark.tracking import tracker as tracking
 from slurm.cluster import PREFIX, ask
 from slurm.profile import Profile
 
 PROBE_SECONDS = 120.0
 """How long the job may wait for a node; it itself takes a moment."""
-WORKER = "benchmark.worker"
+WORKER = "benchmark.execution.worker"
 
 
 @dataclass(frozen=True)

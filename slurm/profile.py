@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from benchmark.arguments import LaunchError
-from benchmark.settings import nearest
+from benchmark.planning.errors import LaunchError, nearest
 
 FOLDER = Path(__file__).parent / "profiles"
 

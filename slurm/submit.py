@@ -22,13 +22,13 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.helpers import clean_env
 from submitit.slurm.slurm import SlurmExecutor
 
-from benchmark import tracking
-from benchmark.attempts import attempts_of, failures_in_a_row
-from benchmark.executors import Listener, Order, Outcome, Queued
-from benchmark.lease import Lease, LeaseHeld
-from benchmark.plan import Pack
-from benchmark.portion import left
-from benchmark.records import fail_for_the_dead, folder_of, read_json, state_of, write_json
+from benchmark.execution.executors import Listener, Order, Outcome, Queued
+from benchmark.planning.plan import Pack
+from benchmark.planning.portion import left
+from benchmark.runs.attempts import attempts_of, failures_in_a_row
+from benchmark.runs.lease import Lease, LeaseHeld
+from benchmark.runs.records import fail_for_the_dead, folder_of, read_json, state_of, write_json
+from benchmark.tracking import tracker as tracking
 from slurm.cluster import PREFIX, Ended, SlurmError, ask, history, limits, queue
 from slurm.job import FILE, Job, folder_of_submission
 from slurm.packing import bad_nodes, chunks, jobs_of, starved_jobs

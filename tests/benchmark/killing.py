@@ -49,10 +49,11 @@ def run(root: Path, programs: Path, at: int, answers: int) -> int:
     """The pack to its end in this process, or to its kill; how many events there were."""
     import jax
 
-    from benchmark import checkpoint, records, trainer
-    from benchmark.pusher import Pusher
-    from benchmark.records import folder_of
-    from benchmark.tracking import Tracker, default_uri
+    from benchmark.runs import checkpoint, records
+    from benchmark.runs.records import folder_of
+    from benchmark.tracking.pusher import Pusher
+    from benchmark.tracking.tracker import Tracker, default_uri
+    from benchmark.training import trainer
     from tests.benchmark import tiny
 
     jax.config.update("jax_compilation_cache_dir", str(programs))
@@ -106,7 +107,7 @@ def main() -> None:
     import mlflow.tracking  # noqa: F401
     import sqlalchemy  # noqa: F401
 
-    from benchmark import worker  # noqa: F401
+    from benchmark.execution import worker  # noqa: F401
 
     for line in sys.stdin:
         order, started = json.loads(line), time.monotonic()

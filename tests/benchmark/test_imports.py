@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -11,15 +13,27 @@ from pathlib import Path
 import pytest
 
 import methods
+from benchmark.execution.executors import EXECUTORS
 from envs import load_suite, suites
+from slurm.probe import WORKER
 
 ROOT = Path(__file__).parents[2]
 OURS = {"analysis", "benchmark", "envs", "methods", "slurm"}
 SIMULATORS = {"ogbench", "mujoco", "gymnasium", "dm_control"}
 METHOD_FILES = [methods.FOLDER / f"{name}.py" for name in methods.names()]
-SHARED = ("agents", "trainer", "pack", "worker", "plan", "replay", "collect", "evaluate")
-BLIND = [ROOT / "benchmark" / f"{name}.py" for name in SHARED]
-BLIND += sorted((ROOT / "analysis").glob("*.py"))
+ROOMS = {
+    "planning": {"planning"},
+    "runs": {"planning", "runs"},
+    "tracking": {"planning", "runs", "tracking"},
+    "training": {"planning", "runs", "training"},
+    "execution": {"planning", "runs", "training", "execution"},
+}
+"""The rooms of `benchmark`, each with those whose code it may use; the commands at the door use all."""
+COMMANDS = {"__init__", "__main__", "launch", "arguments", "status", "track", "methods", "speed"}
+SHARED = [
+    path for room in ("planning", "training", "runs", "tracking") for path in (ROOT / "benchmark" / room).glob("*.py")
+]
+BLIND = [*SHARED, ROOT / "benchmark" / "execution" / "worker.py", *sorted((ROOT / "analysis").glob("*.py"))]
 """Files that must work for any method, task, domain and suite."""
 
 
@@ -41,7 +55,8 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
             module = node.module or ""
-            found |= {f"{module}.{alias.name}" if module in OURS else module for alias in node.names}
+            whole = module.partition(".")[0] in OURS
+            found |= {f"{module}.{alias.name}" if whole else module for alias in node.names}
     return found
 
 
@@ -71,6 +86,46 @@ def importers(package: str, *folders: str) -> set[str]:
 def test_who_knows_whom(folder: str, known: set[str]) -> None:
     for path in sources(folder):
         assert packages(path) & OURS <= known, relative(path)
+
+
+def test_every_file_of_the_benchmark_has_its_room() -> None:
+    folder = ROOT / "benchmark"
+    assert {path.stem for path in folder.glob("*.py")} == COMMANDS
+    assert {path.parent.name for path in folder.glob("*/*.py")} == set(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_import_runs_backwards_between_rooms(room: str) -> None:
+    for path in sources(f"benchmark/{room}"):
+        used = {name.split(".")[1] for name in imported(path) if name.startswith("benchmark.")}
+        assert used <= ROOMS[room], relative(path)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_what_it_is_for(room: str) -> None:
+    words = ast.get_docstring(tree(ROOT / "benchmark" / room / "__init__.py")) or ""
+    assert words.startswith("In: ")
+    assert 0 < words.find(" Out: ") < words.find("\nNever knows: ")
+    assert len(tree(ROOT / "benchmark" / room / "__init__.py").body) == 1
+
+
+def test_what_is_installed_is_what_is_here() -> None:
+    """Packages are listed by hand: one that is left out is missing from a wheel only."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    here = {relative(path.parent).replace("/", ".") for path in sources(*sorted(OURS)) if path.name == "__init__.py"}
+    assert set(listed["packages"]) == here
+    patterns = {(name.replace(".", "/"), each) for name, found in listed["package-data"].items() for each in found}
+    shipped = {file for folder, pattern in patterns for file in (ROOT / folder).glob(pattern)}
+    data = {
+        path for folder in OURS for path in (ROOT / folder).rglob("*") if path.suffix in (".toml", ".npz", ".template")
+    }
+    assert shipped == data
+
+
+def test_modules_that_are_named_in_strings_are_there() -> None:
+    names = [*EXECUTORS.values(), WORKER]
+    assert all(importlib.util.find_spec(name) for name in names)
+    assert f'"{WORKER}"' in (ROOT / "benchmark" / "execution" / "local.py").read_text()
 
 
 def test_what_methods_are_made_of() -> None:
@@ -111,7 +166,7 @@ def test_a_method_says_what_it_is(path: Path) -> None:
 
 def test_one_home_for_each_package() -> None:
     assert importers("flax") == {"methods/_modules.py"}
-    assert importers("mlflow") == {"benchmark/tracking.py", "analysis/store.py"}
+    assert importers("mlflow") == {"benchmark/tracking/tracker.py", "analysis/store.py"}
     assert importers("torch") == set()
     assert importers("submitit") <= {relative(path) for path in sources("slurm")}
     for simulator in SIMULATORS:
@@ -121,7 +176,7 @@ def test_one_home_for_each_package() -> None:
 
 def test_mlflow_is_imported_only_where_it_is_used() -> None:
     """Importing the tracker costs seconds, so no module does it when it is itself imported."""
-    for path in (ROOT / "benchmark" / "tracking.py", ROOT / "analysis" / "store.py"):
+    for path in (ROOT / "benchmark" / "tracking" / "tracker.py", ROOT / "analysis" / "store.py"):
         for node in tree(path).body:
             if isinstance(node, ast.Import | ast.ImportFrom):
                 assert "mlflow" not in ast.unparse(node)

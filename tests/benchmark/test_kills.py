@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmark.attempts import attempts_of
-from benchmark.records import folder_of
-from benchmark.tracking import prepare
+from benchmark.runs.attempts import attempts_of
+from benchmark.runs.records import folder_of
+from benchmark.tracking.tracker import prepare
 from tests.benchmark import tiny
 from tests.benchmark.test_launch import environment
-from tests.benchmark.test_pack import assert_same
+from tests.benchmark.training.test_pack import assert_same
 
 pytestmark = [
     pytest.mark.slow,

@@ -22,9 +22,9 @@ from rich.console import Console
 
 import methods
 from benchmark import launch
-from benchmark.attempts import attempts_of, ends_of, starts_of
-from benchmark.plan import PROTOCOL
-from benchmark.tracking import TrackingError, prepare
+from benchmark.planning.plan import PROTOCOL
+from benchmark.runs.attempts import attempts_of, ends_of, starts_of
+from benchmark.tracking.tracker import TrackingError, prepare
 from tests.benchmark import tiny
 from tests.benchmark.commands import Said, read
 
@@ -361,7 +361,7 @@ def workers_of(parent: int) -> list[int]:
             command = (status.parent / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if int(after_name[1]) == parent and b"benchmark.worker" in command:
+        if int(after_name[1]) == parent and b"benchmark.execution.worker" in command:
             found.append(int(status.parent.name))
     return found
 

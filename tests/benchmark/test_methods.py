@@ -11,10 +11,10 @@ import pytest
 
 import methods
 from benchmark import methods as listing
-from benchmark.build import build_agent
-from benchmark.plan import make
-from benchmark.request import Request
-from benchmark.settings import method_table
+from benchmark.planning.plan import make
+from benchmark.planning.request import Request
+from benchmark.planning.settings import method_table
+from benchmark.training.build import build_agent
 
 STEPS, HEADS, WIDTH, OBS, ACTION = 3, 2, 8, 4, 4
 SIZES = (f"flow_steps={STEPS}", f"heads={HEADS}", f"actor_widths=[{WIDTH}]", f"value_widths=[{WIDTH}]")

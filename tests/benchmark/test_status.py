@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import executors, failures, plan_file, status
-from benchmark.arguments import LaunchError, parse
-from benchmark.executors import Queued
-from benchmark.plan import Cell, Pack, Plan, make
-from benchmark.records import Records, folder_of
-from benchmark.request import Request
+from benchmark import status
+from benchmark.arguments import parse
+from benchmark.execution import executors, failures
+from benchmark.execution.executors import Queued
+from benchmark.planning.errors import LaunchError
+from benchmark.planning.plan import Cell, Pack, Plan, make
+from benchmark.planning.request import Request
+from benchmark.runs import plan_file
+from benchmark.runs.records import Records, folder_of
 
 ABOUT = {"host": "n1", "versions": {}, "slurm_job": "7_0"}
 

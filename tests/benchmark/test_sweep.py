@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from benchmark import trainer
-from benchmark.plan import Plan, make
-from benchmark.request import Request, sweep_points
-from benchmark.settings import SettingsError
+from benchmark.planning.errors import SettingsError
+from benchmark.planning.plan import Plan, make
+from benchmark.planning.request import Request, sweep_points
+from benchmark.training import trainer
 from tests.benchmark import tiny
 
 

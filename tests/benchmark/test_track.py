@@ -9,10 +9,10 @@ import pytest
 
 from analysis.store import read_runs
 from benchmark import track
-from benchmark.arguments import LaunchError
-from benchmark.lease import Lease
-from benchmark.tracking import TrackingError
-from tests.benchmark.test_tracking import empty, finished, root
+from benchmark.planning.errors import LaunchError
+from benchmark.runs.lease import Lease
+from benchmark.tracking.tracker import TrackingError
+from tests.benchmark.tracking.test_tracker import empty, finished, root
 
 __all__ = ["empty", "root"]
 pytestmark = [

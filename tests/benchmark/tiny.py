@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.build import Shared, Site, share
-from benchmark.plan import Cell, make
-from benchmark.records import folder_of
-from benchmark.request import Request
-from benchmark.settings import method_table
-from benchmark.worker import run_pack
+from benchmark.execution.worker import run_pack
+from benchmark.planning.plan import Cell, make
+from benchmark.planning.request import Request
+from benchmark.planning.settings import method_table
+from benchmark.runs.records import folder_of
+from benchmark.training.build import Shared, Site, share
 
 SIZES = {
     "offline_steps": 20,

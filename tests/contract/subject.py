@@ -13,15 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 
 import methods
-from benchmark import agents, trainer
-from benchmark.build import Site
-from benchmark.evaluate import evaluate
-from benchmark.plan import build_method, make, value_rule
-from benchmark.records import folder_of
-from benchmark.replay import Table, empty_table, offline_table
-from benchmark.request import Request
-from benchmark.settings import BACKBONES
-from benchmark.worker import run_pack
+from benchmark.execution.worker import run_pack
+from benchmark.planning.plan import build_method, make, value_rule
+from benchmark.planning.request import Request
+from benchmark.planning.settings import BACKBONES
+from benchmark.runs.records import folder_of
+from benchmark.training import agents, trainer
+from benchmark.training.build import Site
+from benchmark.training.evaluate import evaluate
+from benchmark.training.replay import Table, empty_table, offline_table
 from envs import load_suite
 from methods._contract import Backbone, Batch, Draw, Problem
 

@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 
 import methods
-from benchmark import agents, checkpoint
-from benchmark.plan import make
-from benchmark.request import Request
-from benchmark.settings import presets
+from benchmark.planning.plan import make
+from benchmark.planning.request import Request
+from benchmark.planning.settings import presets
+from benchmark.runs import checkpoint
+from benchmark.training import agents
 from envs import load_suite, suites
 from methods._traced import traced_names
 from tests.contract.subject import ROWS, SEEDS, Subject, subject, success

@@ -19,8 +19,8 @@ import numpy as np
 from scipy.stats import norm
 
 import methods
-from benchmark import agents
-from benchmark.settings import BACKBONES
+from benchmark.planning.settings import BACKBONES
+from benchmark.training import agents
 from methods._contract import Backbone, Batch, Problem
 
 Arrays = dict[str, np.ndarray]

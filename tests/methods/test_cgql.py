@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmark import agents, trainer
+from benchmark.training import agents, trainer
 from methods._contract import Backbone, Draw, Problem
 from methods._flow import flow_action
 from methods.cgql import CGQL

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import methods
-from benchmark import agents, trainer
+from benchmark.training import agents, trainer
 from methods._contract import Backbone, Draw, Method, Problem
 from methods._traced import traced_names
 from methods._values import IQL, TD

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmark import agents
+from benchmark.training import agents
 from methods._contract import Losses
 from methods._critic import backed_up, pessimistic_value
 from tests.methods.golden import Golden

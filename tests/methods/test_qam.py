@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import methods
-from benchmark import agents, trainer
+from benchmark.training import agents, trainer
 from tests.methods.formulas import DRAW, PROBLEM, batch
 
 EXTRA: dict[str, dict[str, Any]] = {

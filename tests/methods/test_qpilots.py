@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import methods
-from benchmark import agents, trainer
+from benchmark.training import agents, trainer
 from methods._contract import Backbone, Draw, Method, Problem, Views
 from methods._flow import denoise
 

@@ -7,8 +7,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from benchmark.plan import make
-from benchmark.request import Request
+from benchmark.planning.plan import make
+from benchmark.planning.request import Request
 from methods.rlpd import RLPD
 from tests.methods.formulas import DRAW, PROBLEM, B, D, batch, linear_critic, numbers, views
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from benchmark import plan_file
-from benchmark.attempts import attempts_of
-from benchmark.lease import holder
-from benchmark.plan import Cell
-from benchmark.records import LEASE, folder_of, state_of
+from benchmark.planning.plan import Cell
+from benchmark.runs import plan_file
+from benchmark.runs.attempts import attempts_of
+from benchmark.runs.lease import holder
+from benchmark.runs.records import LEASE, folder_of, state_of
 from slurm.local.__main__ import Cluster
 from slurm.local.configuration import Shape
 from tests.benchmark import tiny

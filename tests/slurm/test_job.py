@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from benchmark import plan_file
-from benchmark.executors import Outcome
-from benchmark.plan import Pack, Plan, make
-from benchmark.records import Records
-from benchmark.request import Request
+from benchmark.execution.executors import Outcome
+from benchmark.planning.plan import Pack, Plan, make
+from benchmark.planning.request import Request
+from benchmark.runs import plan_file
+from benchmark.runs.records import Records
 from slurm import job
 
 

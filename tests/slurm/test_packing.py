@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from benchmark.plan import Pack, make
-from benchmark.request import Request
+from benchmark.planning.plan import Pack, make
+from benchmark.planning.request import Request
 from slurm.cluster import Ended
 from slurm.packing import bad_nodes, chunks, jobs_of, starved_jobs
 from slurm.profile import Profile

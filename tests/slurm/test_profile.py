@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.arguments import LaunchError
+from benchmark.planning.errors import LaunchError
 from slurm.profile import load_profile, names
 
 LEAST = "time_minutes = 20\ncpus = 1\nmemory_gb = 2\n"

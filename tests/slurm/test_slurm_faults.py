@@ -14,18 +14,18 @@ from pathlib import Path
 import pytest
 
 from analysis.store import read_runs
-from benchmark import plan_file
-from benchmark.attempts import attempts_of, starts_of
-from benchmark.executors import Order
-from benchmark.lease import holder
-from benchmark.plan import Plan, make
-from benchmark.records import LEASE
-from benchmark.request import Request
-from benchmark.tracking import prepare
+from benchmark.execution.executors import Order
+from benchmark.planning.plan import Plan, make
+from benchmark.planning.request import Request
+from benchmark.runs import plan_file
+from benchmark.runs.attempts import attempts_of, starts_of
+from benchmark.runs.lease import holder
+from benchmark.runs.records import LEASE
+from benchmark.tracking.tracker import prepare
 from slurm import submit
 from slurm.cluster import SlurmError
 from tests.benchmark.test_launch import environment
-from tests.benchmark.test_tracking import serving
+from tests.benchmark.tracking.test_tracker import serving
 from tests.slurm.conftest import MakePlace, Place, slurm, wait_for
 
 pytestmark = [

@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 
 from benchmark.arguments import parse
-from benchmark.attempts import attempts_of, starts_of
-from benchmark.lease import holder
-from benchmark.plan import make
-from benchmark.records import LEASE
-from benchmark.request import Request
+from benchmark.planning.plan import make
+from benchmark.planning.request import Request
+from benchmark.runs.attempts import attempts_of, starts_of
+from benchmark.runs.lease import holder
+from benchmark.runs.records import LEASE
 from tests.benchmark import tiny
-from tests.benchmark.test_pack import assert_same
+from tests.benchmark.training.test_pack import assert_same
 from tests.slurm.conftest import MakePlace, Place, slurm, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.arguments import LaunchError
-from benchmark.executors import Order, Outcome
-from benchmark.plan import Plan, make
-from benchmark.records import Records, state_of
-from benchmark.request import Request
+from benchmark.execution.executors import Order, Outcome
+from benchmark.planning.errors import LaunchError
+from benchmark.planning.plan import Plan, make
+from benchmark.planning.request import Request
+from benchmark.runs.records import Records, state_of
 from slurm import submit
 from slurm.cluster import Ended, SlurmError, Waiting
 from slurm.profile import Profile

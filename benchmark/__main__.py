@@ -1,0 +1,18 @@
+"""``python -m benchmark``: which commands there are."""
+
+from __future__ import annotations
+
+COMMANDS = """\
+python -m benchmark.launch    plan runs and carry them out, here or on a cluster; then the leaderboard
+python -m benchmark.status    what became of the runs that were launched
+python -m benchmark.track     copy what runs recorded into MLflow
+python -m benchmark.methods   every method: what it trains, its tuned values, its reference, its cost
+python -m benchmark.speed     how fast the program itself is
+
+python -m analysis.leaderboard     the tables, from MLflow alone
+python -m slurm.doctor             whether a cluster is ready
+
+Each has --help."""
+
+if __name__ == "__main__":
+    print(COMMANDS)

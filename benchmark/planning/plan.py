@@ -1,0 +1,271 @@
+"""From words to cells: suite x methods x tasks x seeds, each with a key. Needs no data, no tracker, no scheduler."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import methods
+from benchmark.planning.errors import SettingsError, nearest
+from benchmark.planning.request import (
+    OWN,
+    PRESET,
+    SETTINGS,
+    Request,
+    check_suite,
+    check_sweeps,
+    parse_seeds,
+    select_methods,
+    select_tasks,
+    split_overrides,
+    sweep_points,
+)
+from benchmark.planning.settings import (
+    COMMAND_LINE,
+    Resolved,
+    Settings,
+    backbone_name,
+    method_table,
+    preset_table,
+    read_toml,
+    resolve,
+    typed,
+)
+from envs import load_suite
+from envs._suite import Task
+from methods._contract import Method, ValueRule
+from methods._values import RULES
+
+PROTOCOL = 1
+"""Results of different protocols are never compared; it is part of the key."""
+
+
+def canonical(configuration: Mapping[str, Any]) -> str:
+    """The one JSON text of a configuration: sorted keys, floats as repr."""
+    return json.dumps(configuration, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def key_of(configuration: Mapping[str, Any]) -> str:
+    """What a run is named by: a hash of its configuration alone."""
+    return hashlib.sha256(canonical(configuration).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: its configuration, and where each value came from."""
+
+    configuration: dict[str, Any]
+    provenance: dict[str, str]
+
+    @cached_property
+    def key(self) -> str:
+        return key_of(self.configuration)
+
+    @property
+    def seed(self) -> int:
+        return self.configuration["seed"]
+
+    @property
+    def method(self) -> str:
+        return self.configuration["method"]
+
+    @property
+    def task(self) -> str:
+        return self.configuration["task"]
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Cells that differ in their seed alone and run side by side; ``words``: the command line that plans them, without
+    its seeds."""
+
+    cells: tuple[Cell, ...]
+    words: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> Cell:
+        return self.cells[0]
+
+    @property
+    def name(self) -> str:
+        return key_of({**self.first.configuration, "seed": [cell.seed for cell in self.cells]})
+
+    @property
+    def kind(self) -> str:
+        """What packs of the same configuration with other seeds share."""
+        return key_of({**self.first.configuration, "seed": None})
+
+    def of(self, cells: Iterable[Cell]) -> Pack:
+        """The pack of these of its cells."""
+        return Pack(tuple(cells), self.words)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a launch will do, in order."""
+
+    suite: str
+    preset: str
+    packs: tuple[Pack, ...]
+
+    @property
+    def cells(self) -> list[Cell]:
+        return [cell for pack in self.packs for cell in pack.cells]
+
+    @property
+    def name(self) -> str:
+        return hashlib.sha256("".join(sorted(cell.key for cell in self.cells)).encode()).hexdigest()[:12]
+
+
+def identities(packs: Iterable[Pack]) -> list[dict[str, Any]]:
+    """The distinct datasets of packs, in order of first use."""
+    return list({canonical(each): each for each in (pack.first.configuration["data"] for pack in packs)}.values())
+
+
+def rule_settings(asked: str, overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Settings of the value rule asked for, as ``value.<name>``: its data file, then the command line; and sources."""
+    if asked == OWN:
+        if overrides:
+            raise SettingsError("--set value.* needs --value; without it each method keeps its own rule")
+        return {}, {}
+    if asked not in RULES:
+        known = [OWN, *RULES]
+        raise SettingsError(f"unknown value rule {asked!r}; it is one of {', '.join(known)}{nearest(asked, known)}")
+    types = {name: hint for name, hint in get_type_hints(RULES[asked]).items() if name not in ("averaged", "needs")}
+    values = dict(read_toml(methods.FOLDER / "_values.toml").get(asked, {}))
+    source = f"methods/_values.toml ({values.pop('source', '')})"
+    provenance = dict.fromkeys(values, source) | dict.fromkeys(overrides, COMMAND_LINE)
+    for key, value in overrides.items():
+        if key not in types:
+            raise SettingsError(f"value rule {asked!r} has no setting {key!r}{nearest(key, types)}")
+        values[key] = typed(COMMAND_LINE, key, value, types[key])
+    return (
+        {f"value.{name}": value for name, value in values.items()},
+        {f"settings.value.{name}": text for name, text in provenance.items()},
+    )
+
+
+def value_rule(configuration: Mapping[str, Any], method: Method) -> ValueRule:
+    """The rule that a cell's critic learns by."""
+    if configuration["value"] == OWN:
+        return method.value
+    prefixed = configuration["settings"].items()
+    own = {name.removeprefix("value."): value for name, value in prefixed if name.startswith("value.")}
+    return RULES[configuration["value"]](**own)
+
+
+def build_method(cls: type[Method], configuration: Mapping[str, Any]) -> Method:
+    """The method with a cell's hyperparameters."""
+    return cls(**configuration["hyperparameters"])
+
+
+def as_settings(values: Mapping[str, Any]) -> Settings:
+    """Settings of a configuration read back from JSON."""
+    return Settings(**{name: typed("record", name, values[name], SETTINGS[name]) for name in SETTINGS})
+
+
+def data_size(request: Request, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The preset's [data] table with what was asked for."""
+    known = ["official", "generated", "auto", PRESET]
+    if request.data not in known:
+        raise SettingsError(
+            f"unknown data {request.data!r}; it is one of {', '.join(known)}{nearest(request.data, known)}"
+        )
+    if "source" in overrides:
+        raise SettingsError("--set data.source is said with --data: official, generated or auto")
+    table = dict(preset_table(request.suite, request.preset)["data"]) | dict(overrides)
+    return table if request.data == PRESET else table | {"source": request.data}
+
+
+def make(request: Request, folder: Path | None = None) -> Plan:
+    """The plan of a request. Raises SettingsError (or the suite's SuiteError) with one sentence.
+
+    ``folder`` is where data are looked for if the request leaves the choice of them to what is there (``auto``).
+    """
+    check_suite(request.suite)
+    preset = preset_table(request.suite, request.preset)
+    suite = load_suite(request.suite)
+    chosen = select_methods(request.methods)
+    tasks = select_tasks(request, suite.tasks())
+    seeds = parse_seeds(request.seeds) if request.seeds is not None else list(range(preset["seeds"]))
+    check_sweeps(request.sweeps, chosen)
+    overrides = split_overrides(request.overrides, chosen)
+    value_settings, value_sources = rule_settings(request.value, overrides.get("value", {}))
+    size = data_size(request, overrides.get("data", {}))
+    source = size.pop("source")
+
+    packs = []
+    points = [(name, cls, point) for name, cls in chosen.items() for point in sweep_points(request.sweeps, name)]
+    for name, cls, point in points:
+        backbone_name(request.backbone, cls)
+        swept = split_overrides(point, {name: cls})
+        mine = for_all(name, overrides) | for_all(name, swept) | overrides.get(name, {}) | swept.get(name, {})
+        for task in tasks:
+            resolved = resolve(cls, name, task, request.suite, request.preset, mine)
+            taken = suite.choose(task, folder or Path()) if source == "auto" else source
+            identity = suite.identity(task, taken, size)
+            resolved.settings |= value_settings
+            resolved.provenance |= value_sources | sources(request, cls, identity, overrides.get("data", {}))
+            common = _common(request, name, task) | {"data": identity}
+            packs.append(_pack(cls, common, resolved, seeds, request.words(name, task.name, point, taken)))
+    check_used(overrides.get("data", {}), identities(packs))
+    return Plan(request.suite, request.preset, tuple(packs))
+
+
+def for_all(name: str, overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The overrides of every method that reach this one: what makes a method yields to its own name alone."""
+    fixed = method_table(name).get("run", {})
+    return {key: value for key, value in overrides.get("run", {}).items() if key not in fixed}
+
+
+def sources(
+    request: Request, cls: type[Method], identity: Mapping[str, Any], words: Mapping[str, Any]
+) -> dict[str, str]:
+    """Where the data's values and the value rule came from; ``words`` are those of the command line about data."""
+    preset = preset_table(request.suite, request.preset)["data"]
+    by_preset, by_suite = f"preset {request.preset} [{request.suite}]", f"suite {request.suite}"
+    found = {f"data.{name}": by_preset if name in preset else by_suite for name in identity}
+    found |= {f"data.{name}": COMMAND_LINE for name in identity if name in words}
+    if request.data != PRESET:
+        found["data.source"] = COMMAND_LINE
+    found["settings.value_used"] = f"{cls.__module__.replace('.', '/')}.py" if request.value == OWN else COMMAND_LINE
+    return found
+
+
+def check_used(words: Mapping[str, Any], identities: Sequence[Mapping[str, Any]]) -> None:
+    """Raise where a word about data is about none of them."""
+    for name in words:
+        if not any(name in identity for identity in identities):
+            raise SettingsError(
+                f"--set data.{name} is about other data than {identities[0]['name']} ({identities[0]['source']}); "
+                "leave it out, or say --data generated"
+            )
+
+
+def _common(request: Request, method: str, task: Task) -> dict[str, Any]:
+    """What the cells of a pack say of themselves beside their settings, data and seed."""
+    return {
+        "protocol": PROTOCOL,
+        "suite": request.suite,
+        "task": task.name,
+        "domain": task.domain,
+        "method": method,
+        "preset": request.preset,
+        "backbone": request.backbone,
+        "value": request.value,
+    }
+
+
+def _pack(
+    cls: type[Method], common: dict[str, Any], resolved: Resolved, seeds: Sequence[int], words: tuple[str, ...]
+) -> Pack:
+    values = {"settings": resolved.settings, "hyperparameters": resolved.hyperparameters}
+    plain = json.loads(json.dumps(values))
+    rule = value_rule({**common, **plain}, build_method(cls, plain))
+    plain["settings"]["value_used"] = type(rule).__name__.lower()
+    return Pack(tuple(Cell({**common, **plain, "seed": seed}, resolved.provenance) for seed in seeds), words)

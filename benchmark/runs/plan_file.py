@@ -1,0 +1,79 @@
+"""Plans as they lie under a root: what was asked for, so that anybody can later tell what is missing.
+
+<root>/plans/<name>.json: a pack a line of its list, with its configuration, the sources of its values, its seeds, and
+the command that plans it alone. A job on a cluster finds its cells here by their keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.planning.plan import Cell, Pack, Plan
+from benchmark.runs.records import read_json, write_json
+
+
+class PlanFileError(Exception):
+    """A plan that can't be read; the text is one sentence."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A plan read back."""
+
+    name: str
+    suite: str
+    preset: str
+    packs: tuple[Pack, ...]
+    data: str
+
+
+def path_of(root: Path, name: str) -> Path:
+    return root / "plans" / f"{name}.json"
+
+
+def save(root: Path, plan: Plan, data: str = "") -> None:
+    """Write a plan down, with the folder of its data; the same plan is the same file."""
+    path = path_of(root, plan.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    packs = [
+        {
+            "configuration": {name: value for name, value in pack.first.configuration.items() if name != "seed"},
+            "provenance": pack.first.provenance,
+            "seeds": [cell.seed for cell in pack.cells],
+            "words": list(pack.words),
+        }
+        for pack in plan.packs
+    ]
+    write_json(path, {"suite": plan.suite, "preset": plan.preset, "data": data, "packs": packs})
+
+
+def load(path: Path) -> Stored:
+    """Raises PlanFileError."""
+    try:
+        stored = read_json(path)
+        packs = tuple(
+            Pack(
+                tuple(Cell({**each["configuration"], "seed": seed}, each["provenance"]) for seed in each["seeds"]),
+                (*each["words"], *(["--data-dir", stored["data"]] if stored["data"] else [])),
+            )
+            for each in stored["packs"]
+        )
+        if not all({"suite", "preset", "method", "task"} <= set(pack.first.configuration) for pack in packs):
+            raise ValueError("a pack has no suite, preset, method or task")
+        return Stored(path.stem, stored["suite"], stored["preset"], packs, stored["data"])
+    except (OSError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise PlanFileError(
+            f"the plan {path} can't be read ({error}); delete it, or give its launch command again"
+        ) from error
+
+
+def load_all(root: Path) -> tuple[list[Stored], list[str]]:
+    """Every plan under a root, oldest first, and a sentence for each that can't be read."""
+    found, damaged = [], []
+    for path in sorted(root.glob("plans/*.json"), key=lambda path: path.stat().st_mtime):
+        try:
+            found.append(load(path))
+        except PlanFileError as error:
+            damaged.append(str(error))
+    return found, damaged

@@ -1,0 +1,208 @@
+"""A run folder as the tracker sees it: what is to be sent, and the note of what was sent before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmark.runs.attempts import attempts_of, cost_of, starts_of
+from benchmark.runs.lease import holder
+from benchmark.runs.records import LEASE, SAVED
+from envs import load_suite
+
+TAG_LENGTH = 8000  # MLflow's limit
+CONFIG_TAGS = ("suite", "task", "domain", "method", "seed", "preset", "backbone", "value", "protocol")
+ATTEMPT_TAGS = ("pack", "git_commit", "git_dirty", "dataset_sha256", "host", "gpu", "slurm_job", "lock_hash")
+
+OPEN = ("RUNNING", "SCHEDULED")
+"""MLflow's words for a run that goes on by itself."""
+
+
+class FolderError(Exception):
+    """A run folder that cannot be read; the text is one sentence that says how to mend it."""
+
+
+class Point(NamedTuple):
+    """One value of one metric, in the order of MLflow's own arguments; ``time`` in ms since the epoch."""
+
+    name: str
+    value: float
+    time: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What one store has of a run: ``sha256`` is of the first ``offset`` bytes of its metrics, ``tags`` of its tags."""
+
+    run: str
+    offset: int = 0
+    sha256: str = ""
+    status: str = ""
+    attempt: int = 0
+    tags: str = ""
+    artifacts: bool = False
+
+
+class Spool:
+    """One run folder, read when it is made; a half-written last line is left for later."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.key = folder.name
+        # First, since what is read after it is then no older: a run that is done has ended its attempt.
+        self.status = self._status()
+        with _legible(folder):
+            self.config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+            self.attempts = attempts_of(folder)
+            self.tags = self._tags()
+            parts = ("settings", "hyperparameters", "data")
+            self.params = {
+                f"{part}.{name}": _text(value) for part in parts for name, value in self.config[part].items()
+            }
+        self.pushed = stored(folder)
+
+    @property
+    def started(self) -> dict[str, Any]:
+        """What is known of the newest attempt."""
+        return next(reversed(starts_of(self.attempts).values()), {})
+
+    @property
+    def attempt(self) -> int:
+        return self.started.get("attempt", 0)
+
+    @property
+    def begun(self) -> int | None:
+        return next((event["start"] for event in self.attempts if "start" in event), None)
+
+    @property
+    def ended(self) -> int | None:
+        return next((event["end"] for event in reversed(self.attempts) if "end" in event), None)
+
+    @cached_property
+    def tags_sha256(self) -> str:
+        return sha256(json.dumps(self.tags, sort_keys=True).encode())
+
+    def _status(self) -> str:
+        """In MLflow's words."""
+        if (self.folder / "done.json").exists():
+            return "FINISHED"
+        if (self.folder / "failed.json").exists():
+            return "FAILED"
+        if holder(self.folder / LEASE):
+            return "RUNNING"
+        # Nobody is at work: it waits to be started again, or somebody has to do that.
+        last = next(reversed(attempts_of(self.folder)), {})
+        return "SCHEDULED" if last.get("how") == "requeued" else "KILLED"
+
+    @property
+    def extent(self) -> int:
+        """Bytes of metrics that will not be taken back: all of a finished run's, else what is behind a checkpoint."""
+        path = self.folder / "metrics.jsonl"
+        size = path.stat().st_size if path.exists() else 0
+        if self.status == "FINISHED":
+            return size
+        try:
+            return min(size, json.loads((self.folder / SAVED).read_text())["offset"])
+        except FileNotFoundError:
+            return 0
+
+    @cached_property
+    def metrics(self) -> bytes:
+        """The lines that may be sent."""
+        with _legible(self.folder):
+            return _whole(self.folder / "metrics.jsonl", self.extent)
+
+    def settled(self, pushed: Pushed) -> bool:
+        """Whether the run has ended and all of it was sent."""
+        state = (pushed.status, pushed.attempt, pushed.tags, pushed.offset)
+        now = (self.status, self.attempt, self.tags_sha256, self.extent)
+        return pushed.artifacts and self.status not in OPEN and state == now
+
+    def points(self, offset: int) -> list[Point]:
+        """The metrics after this byte; with the final measures, at the last step, if the run is done."""
+        with _legible(self.folder):
+            lines = _lines(self.metrics[offset:])
+            points = [Point(name, v, line["t"], line["step"]) for line in lines for name, v in line["m"].items()]
+            return points + self._finals() if self.status == "FINISHED" else points
+
+    def _finals(self) -> list[Point]:
+        last = (_lines(self.metrics) or [{"t": self.begun or 0, "step": 0}])[-1]
+        final: dict[str, Any] = json.loads((self.folder / "done.json").read_text())["final"]
+        numbers = {f"final/{name}": value for name, value in final.items() if isinstance(value, int | float)}
+        numbers |= {f"cost/{name}": value for name, value in cost_of(self.attempts)._asdict().items()}
+        return [Point(name, v, last["t"], last["step"]) for name, v in numbers.items() if math.isfinite(v)]
+
+    def _tags(self) -> dict[str, str]:
+        """What identifies and describes the run; those of the attempt change when it is resumed."""
+        seedless = {name: value for name, value in self.config.items() if name != "seed"}
+        canonical = json.dumps(seedless, sort_keys=True, separators=(",", ":"))
+        provenance = self.folder / "provenance.json"
+        tags = {name: self.config[name] for name in CONFIG_TAGS}
+        tags |= {name: self.started.get(name, "") for name in ATTEMPT_TAGS}
+        tags |= {
+            "bench.key": self.key,
+            "bench.plan": self.started.get("plan", ""),
+            "bench.provenance": provenance.read_text() if provenance.exists() else "",
+            "attempt": self.attempt,
+            **{f"cost.{name}": f"{value:.4f}" for name, value in cost_of(self.attempts)._asdict().items()},
+            "config_hash": sha256(canonical.encode())[:16],
+            "data_source": load_suite(self.config["suite"]).provenance(self.config["data"]),
+            "mujoco": self.started.get("versions", {}).get("mujoco", ""),
+        }
+        return {name: _text(value)[:TAG_LENGTH] for name, value in tags.items()}
+
+
+def note(folder: Path, uri: str, pushed: Pushed) -> None:
+    """Write down what this store has now."""
+    records = {name: asdict(record) for name, record in (stored(folder) | {uri: pushed}).items()}
+    partial = folder / "mlflow.json.partial"
+    partial.write_text(json.dumps(records, indent=1))
+    os.replace(partial, folder / "mlflow.json")
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def stored(folder: Path) -> dict[str, Pushed]:
+    """The notes, by store; an unreadable one counts as none, since the run is also found by its key."""
+    try:
+        records = json.loads((folder / "mlflow.json").read_text())
+        return {uri: Pushed(**record) for uri, record in records.items()}
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
+
+
+def _whole(path: Path, size: int) -> bytes:
+    """The complete lines in the first bytes of a file that is still being written."""
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        data = file.read(size)
+    return data[: data.rfind(b"\n") + 1]
+
+
+def _lines(data: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in data.splitlines()]
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+@contextmanager
+def _legible(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise FolderError(f"{folder} is not a readable run folder ({reason}): delete it and run it again.") from error

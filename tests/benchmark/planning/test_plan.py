@@ -1,0 +1,373 @@
+"""From words to cells: how many there are, what names them, and that planning needs nothing but words."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import methods
+from benchmark.planning.errors import SettingsError
+from benchmark.planning.plan import (
+    PROTOCOL,
+    Plan,
+    as_settings,
+    build_method,
+    identities,
+    key_of,
+    make,
+    value_rule,
+)
+from benchmark.planning.request import Request, parse_seeds
+from benchmark.planning.settings import Settings
+from envs import load_suite
+from envs._suite import SuiteError
+from methods._values import IQL, TD
+from methods.fql import FQL
+from methods.ifql import IFQL
+
+ROOT = Path(__file__).parents[3]
+METHODS = len(methods.available()[0])
+FIXED: dict[str, Any] = {
+    "protocol": 1,
+    "suite": "toy",
+    "task": "bandit-v0",
+    "domain": "bandit",
+    "method": "fql",
+    "preset": "quick",
+    "backbone": "reference",
+    "value": "own",
+    "data": {"source": "generated", "name": "bandit", "procedure": "sides", "version": 1, "seed": 0, "episodes": 500},
+    "settings": {"discount": 0.9, "learning_rate": 3e-4, "sparse": False, "actor_widths": [32, 32]},
+    "hyperparameters": {"alpha": 1.0, "best_of_n": 1},
+    "seed": 3,
+}
+FIXED_KEY = "9868eab036a7b40c"
+
+
+def bandit(**changes: Any) -> Plan:
+    return make(Request(**{"suite": "toy", "preset": "quick", "methods": "fql", "tasks": ("bandit-*",)} | changes))
+
+
+def told(**changes: Any) -> str:
+    with pytest.raises((SettingsError, SuiteError)) as caught:
+        bandit(**changes)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_key_never_changes() -> None:
+    """It names every result there is. If this fails, the runs of all users start again from nothing."""
+    assert key_of(FIXED) == FIXED_KEY
+    assert key_of(dict(reversed(FIXED.items()))) == FIXED_KEY
+    assert key_of(json.loads(json.dumps(FIXED))) == FIXED_KEY
+    assert FIXED["protocol"] == PROTOCOL
+
+
+def paths(tree: Mapping[str, Any], before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    deeper = [
+        paths(value, (*before, name)) if isinstance(value, dict) else [(*before, name)] for name, value in tree.items()
+    ]
+    return [path for each in deeper for path in each]
+
+
+@pytest.mark.parametrize("path", paths(FIXED), ids=".".join)
+def test_a_key_depends_on_every_part_of_the_configuration(path: tuple[str, ...]) -> None:
+    changed = json.loads(json.dumps(FIXED))
+    inner = changed
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = "another" if inner[path[-1]] != "another" else "one"
+    assert key_of(changed) != FIXED_KEY
+
+
+OTHER = {"sparse": "true", "actor_widths": "[7]", "value_widths": "[7]", "discount": "0.5", "pessimism": "0.25"}
+OTHER |= {"learning_rate": "0.5", "target_rate": "0.5", "clip_norm": "0.5", "value_start": "0.5"}
+OTHER |= {"sampling": "balanced", "warm_up": "uniform", "online_steps": "77"}
+
+
+@pytest.mark.parametrize("name", [each.name for each in dataclasses.fields(Settings)])
+def test_a_key_depends_on_every_setting_of_the_run(name: str) -> None:
+    base = bandit(overrides=("run.offline_steps=0",))  # balanced batches allow no other
+    changed = bandit(overrides=("run.offline_steps=0", f"run.{name}={OTHER.get(name, '7')}"))
+    assert base.cells[0].key != changed.cells[0].key
+    assert base.cells[0].configuration["settings"].keys() == changed.cells[0].configuration["settings"].keys()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"overrides": ("fql.alpha=7",)},
+        {"overrides": ("fql.best_of_n=2",)},
+        {"seeds": "1"},
+        {"tasks": ("corridor-*",)},
+        {"methods": "ifql"},
+        {"value": "td"},
+        {"backbone": "paper"},
+    ],
+    ids=str,
+)
+def test_a_key_depends_on_every_word_that_changes_a_result(change: dict[str, Any]) -> None:
+    assert bandit(seeds="0").cells[0].key != bandit(**({"seeds": "0"} | change)).cells[0].key
+
+
+def test_a_key_depends_on_nothing_else() -> None:
+    """Folders, jobs and executors are no part of a request, nor is the order or number of the seeds beside it."""
+    assert {each.name for each in dataclasses.fields(Request)} == {
+        *("suite", "preset", "methods", "tasks", "domains", "seeds", "overrides", "value", "backbone", "data"),
+        "sweeps",
+    }
+    assert set(bandit().cells[0].configuration) == set(FIXED)
+    keys = {cell.seed: cell.key for cell in bandit().cells}
+    assert {cell.seed: cell.key for cell in bandit(seeds="3,2").cells} == {seed: keys[seed] for seed in (2, 3)}
+    assert bandit(data="generated").cells[0].key == keys[0]
+    everything = make(Request("toy", "quick"))
+    assert set(keys.values()) < {cell.key for cell in everything.cells}
+
+
+@pytest.mark.parametrize(
+    ("suite", "preset", "tasks", "seeds"),
+    [("ogbench", "paper", 50, 8), ("ogbench", "quick", 1, 3), ("ogbench", "cpu", 2, 3)],
+)
+def test_the_number_of_cells(suite: str, preset: str, tasks: int, seeds: int) -> None:
+    plan = make(Request(suite, preset))
+    assert len(plan.packs) == METHODS * tasks
+    assert len(plan.cells) == METHODS * tasks * seeds
+    assert len({cell.key for cell in plan.cells}) == len(plan.cells)
+    assert len({pack.name for pack in plan.packs}) == len(plan.packs)
+    assert len(identities(plan.packs)) == {"paper": 10, "quick": 1, "cpu": 1}[preset]
+
+
+def test_the_toy_suite() -> None:
+    plan = make(Request("toy", "quick"))
+    assert len(plan.cells) == METHODS * 3 * 4
+    assert {cell.task for cell in plan.cells} == {"bandit-v0", "corridor-v0", "between-v0"}
+
+
+def test_a_pack_differs_in_its_seed_alone() -> None:
+    (pack,) = bandit(seeds="5,0-2").packs
+    assert [cell.seed for cell in pack.cells] == [5, 0, 1, 2]
+    seedless = [{name: value for name, value in cell.configuration.items() if name != "seed"} for cell in pack.cells]
+    assert seedless == seedless[:1] * 4
+    assert pack.name not in {cell.key for cell in pack.cells}
+
+
+def test_a_plan_is_the_same_plan_every_time() -> None:
+    assert make(Request("toy", "quick")).name == make(Request("toy", "quick")).name
+    assert bandit().name != bandit(seeds="0").name
+
+
+def test_a_configuration_survives_json_and_builds_its_method() -> None:
+    for cell in make(Request("ogbench", "paper", tasks=("puzzle-3x3*task1-v0",), seeds="0")).cells:
+        stored = json.loads(json.dumps(cell.configuration))
+        assert key_of(stored) == cell.key
+        settings = as_settings(stored["settings"])
+        assert settings.actor_widths == (512,) * 4
+        method = build_method(methods.load(cell.method), stored)
+        assert dataclasses.asdict(method) == stored["hyperparameters"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("0", [0]), ("0-3", [0, 1, 2, 3]), ("7,0-2", [7, 0, 1, 2]), ("10001,20002", [10001, 20002])]
+)
+def test_seeds(text: str, wanted: list[int]) -> None:
+    assert parse_seeds(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "a", "1,", "-1", "0-", "1-a", "1,1", "0-2,1", "3-1", "1.5", " ", "1;2"])
+def test_what_is_no_list_of_seeds(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"write 0-7 or 0,2,5"):
+        parse_seeds(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0,3-1",
+        "²",
+    ],
+)
+def test_what_is_no_list_of_seeds_either(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"write 0-7 or 0,2,5"):
+        parse_seeds(text)
+
+
+def test_globs_and_domains() -> None:
+    everything = Request("ogbench", "paper", methods="fql", seeds="0")
+
+    def chosen(**changes: Any) -> list[str]:
+        return [cell.task for cell in make(dataclasses.replace(everything, **changes)).cells]
+
+    known = list(load_suite("ogbench").tasks())
+    assert chosen() == chosen(tasks=("*",)) == known
+    assert chosen(preset="quick") == ["puzzle-3x3-play-singletask-task1-v0"]
+    assert chosen(tasks=("puzzle-*", "cube-double-*task2-v0")) == [
+        name for name in known if name.startswith("puzzle-") or name == "cube-double-play-singletask-task2-v0"
+    ]
+    assert chosen(domains=("cube-double-play",)) == [name for name in known if name.startswith("cube-double")]
+    assert chosen(domains=("cube-double-play",), tasks=("*task1*",)) == ["cube-double-play-singletask-task1-v0"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"suite": "tyo"}, ["unknown suite 'tyo'", "did you mean 'toy'"]),
+        ({"preset": "quik"}, ["no preset 'quik'", "did you mean 'quick'"]),
+        ({"methods": "fqll"}, ["unknown method 'fqll'", "did you mean 'fql'"]),
+        ({"methods": "fql,"}, ["unknown method ''"]),
+        ({"tasks": ("bandot-v0",)}, ["no task of suite 'toy' matches 'bandot-v0'", "did you mean 'bandit-v0'"]),
+        ({"tasks": ("bandit-v0", "nothing-*")}, ["matches 'nothing-*'"]),
+        ({"domains": ("bandits",)}, ["unknown domain 'bandits'", "did you mean 'bandit'"]),
+        ({"tasks": ("bandit-*",), "domains": ("corridor",)}, ["in both --tasks and --domains"]),
+        ({"backbone": "papr"}, ["unknown backbone 'papr'", "did you mean 'paper'"]),
+        ({"value": "iqll"}, ["unknown value rule 'iqll'", "did you mean 'iql'"]),
+        ({"data": "offical"}, ["unknown data 'offical'", "did you mean 'official'"]),
+        ({"data": "official"}, ["the toy suite has no official data"]),
+        ({"overrides": ("ifql.samples=2",)}, ["'ifql' is no method of this plan", "did you mean 'fql'"]),
+        ({"overrides": ("fql.aplha=2",)}, ["'aplha'", "did you mean 'alpha'"]),
+        ({"overrides": ("run.alpah=2",)}, ["'alpah'", "did you mean 'alpha'"]),
+        ({"overrides": ("value.expectile=0.5",)}, ["needs --value"]),
+        ({"value": "iql", "overrides": ("value.expectil=0.5",)}, ["no setting 'expectil'", "did you mean 'expectile'"]),
+        ({"value": "iql", "overrides": ("value.expectile=high",)}, ["must be a float"]),
+    ],
+    ids=str,
+)
+def test_a_wrong_word_is_told(change: dict[str, Any], words: list[str]) -> None:
+    text = told(**change)
+    for word in words:
+        assert word in text
+
+
+def rule_of(**changes: Any) -> Any:
+    configuration = bandit(**changes).cells[0].configuration
+    return value_rule(configuration, build_method(methods.load(configuration["method"]), configuration))
+
+
+def test_one_value_rule_for_all_methods() -> None:
+    assert rule_of() == TD()
+    assert rule_of(methods="ifql", overrides=("ifql.expectile=0.6",)) == IQL(0.6)
+    assert rule_of(value="iql") == IQL(0.9)
+    assert rule_of(value="iql", overrides=("value.expectile=0.7",)) == IQL(0.7)
+    assert rule_of(methods="ifql", value="td") == TD()
+    mixed = make(Request("toy", "quick", value="iql", overrides=("value.expectile=0.7",)))
+    assert {cell.configuration["settings"]["value.expectile"] for cell in mixed.cells} == {0.7}
+
+
+def test_overrides_reach_whom_they_name() -> None:
+    plan = make(
+        Request("toy", "quick", methods="fql,ifql", overrides=("run.batch_size=7", "ifql.samples=2", "fql.heads=5"))
+    )
+    found = {cell.method: cell.configuration for cell in plan.cells}
+    assert [found[name]["settings"]["batch_size"] for name in ("fql", "ifql")] == [7, 7]
+    assert [found[name]["settings"]["heads"] for name in ("fql", "ifql")] == [5, 3]
+    assert isinstance(build_method(FQL, found["fql"]), FQL)
+    rebuilt = build_method(IFQL, found["ifql"])
+    assert isinstance(rebuilt, IFQL)
+    assert rebuilt.samples == 2
+
+
+def test_what_makes_a_method_yields_to_its_own_name_alone() -> None:
+    for words, wanted in ((("run.offline_steps=9",), 0), (("rlpd.sampling=joint", "rlpd.offline_steps=9"), 9)):
+        plan = make(Request("toy", "quick", methods="rlpd,fql", overrides=(*words, "run.online_steps=80")))
+        found = {cell.method: cell.configuration["settings"] for cell in plan.cells}
+        assert found["rlpd"]["offline_steps"] == wanted
+        assert found["rlpd"]["online_steps"] == 80
+        assert found["fql"]["offline_steps"] == (9 if "run.offline_steps=9" in words else 800)
+
+
+def test_an_error_of_the_settings_names_the_method() -> None:
+    with pytest.raises(SettingsError, match=r"^rlpd: sampling is balanced"):
+        make(Request("toy", "quick", methods="fql,rlpd", overrides=("run.start_training=1",)))
+
+
+@pytest.mark.parametrize(
+    ("preset", "data", "source"),
+    [
+        ("paper", "preset", "official"),
+        ("quick", "preset", "generated"),
+        ("quick", "official", "official"),
+        ("quick", "generated", "generated"),
+        ("paper", "generated", "generated"),
+    ],
+)
+def test_which_data(preset: str, data: str, source: str) -> None:
+    plan = make(Request("ogbench", preset, methods="fql", tasks=("puzzle-3x3*task1*",), seeds="0", data=data))
+    (identity,) = identities(plan.packs)
+    assert identity["source"] == source
+    assert plan.cells[0].configuration["data"] == identity
+
+
+def test_official_data_are_taken_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    tasks = ("antmaze-large*task1*", "humanoidmaze-large*task1*", "scene*task1*")
+    request = Request("ogbench", "paper", methods="fql", tasks=tasks, seeds="0", data="auto")
+    (tmp_path / "scene-play-v0.npz").touch()
+    found = [identity["source"] for identity in identities(make(request, tmp_path).packs)]
+    assert found == ["generated", "official", "official"]  # nobody generates humanoid mazes
+
+
+def test_data_are_sized_by_the_command_line() -> None:
+    words = ("data.procedure=noisy", "data.episodes=8")
+    plan = make(Request("ogbench", "quick", methods="fql", tasks=("puzzle-3x3*task1*",), seeds="0", overrides=words))
+    (cell,) = plan.cells
+    assert {name: cell.configuration["data"][name] for name in ("procedure", "episodes", "seed")} == {
+        "procedure": "noisy",
+        "episodes": 8,
+        "seed": 0,
+    }
+    assert [cell.provenance[f"data.{name}"] for name in ("procedure", "episodes")] == ["command line"] * 2
+    assert cell.provenance["data.seed"] == "preset quick [ogbench]"
+    assert cell.provenance["data.version"] == "suite ogbench"
+    usual = make(Request("ogbench", "quick", methods="fql", tasks=("puzzle-3x3*task1*",), seeds="0"))
+    assert usual.cells[0].key != cell.key
+
+
+def test_words_about_data_reach_those_they_are_about() -> None:
+    tasks = ("puzzle-4x4*task1*", "scene*task1*")
+    plan = make(Request("ogbench", "paper", methods="fql", tasks=tasks, seeds="0", overrides=("data.shards=10",)))
+    assert {data["name"]: data.get("shards") for data in identities(plan.packs)} == {
+        "puzzle-4x4-play-100m-v0": 10,
+        "scene-play-v0": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("word", "suite", "data", "sentence"),
+    [
+        ("data.source=official", "ogbench", "preset", "is said with --data"),
+        ("data.episodes=8", "ogbench", "official", r"is about other data than puzzle-3x3-play-v0 \(official\)"),
+        ("data.episode=8", "ogbench", "preset", "did you mean episodes"),
+        ("data.episodes=0", "toy", "preset", "episodes of the data is 0: give an integer that is at least 1"),
+        ("data.procedure=noisy", "toy", "preset", "unknown setting 'procedure' of data"),
+    ],
+)
+def test_settings_of_data_that_there_are_not(word: str, suite: str, data: str, sentence: str) -> None:
+    tasks = ("puzzle-3x3*task1*",) if suite == "ogbench" else ()
+    with pytest.raises((SettingsError, SuiteError), match=sentence):
+        make(Request(suite, "quick", methods="fql", tasks=tasks, seeds="0", overrides=(word,), data=data))
+
+
+PURE = """
+import sys
+from benchmark.planning.plan import make
+from benchmark.planning.request import Request
+from benchmark.runs.estimate import estimate
+for suite, preset in (("ogbench", "paper"), ("toy", "quick")):
+    make(Request(suite, preset))
+print(sorted({"mlflow", "ogbench", "mujoco", "torch", "gymnasium", "dm_control", "submitit"} & set(sys.modules)))
+"""
+
+
+def test_planning_imports_neither_simulator_nor_tracker(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    said = subprocess.run(
+        [sys.executable, "-c", PURE], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "[]\n"

@@ -1,0 +1,73 @@
+"""Plans that are written down and read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.arguments import parse
+from benchmark.planning.plan import Plan, make
+from benchmark.planning.request import Request
+from benchmark.runs.plan_file import PlanFileError, load, load_all, path_of, save
+
+
+def plan(**changes: object) -> Plan:
+    words = ("flow.learning_rate=1e-3", "run.batch_size=32", "fql.alpha=3")
+    asked: dict[str, object] = {
+        "methods": "flow,fql",
+        "seeds": "0-2",
+        "overrides": words,
+        "sweeps": ("fql.best_of_n=1,2",),
+    }
+    return make(Request("toy", "quick", **(asked | changes)))  # pyright: ignore[reportArgumentType]
+
+
+def test_a_plan_is_read_back_as_it_was(tmp_path: Path) -> None:
+    made = plan()
+    save(tmp_path, made)
+    found = load(path_of(tmp_path, made.name))
+    assert (found.name, found.suite, found.preset) == (made.name, "toy", "quick")
+    assert [cell.key for pack in found.packs for cell in pack.cells] == [cell.key for cell in made.cells]
+    assert found.packs[0].first.provenance == made.packs[0].first.provenance
+
+
+def test_the_words_of_a_pack_plan_that_pack_and_no_other() -> None:
+    """Whatever was said on the command line that planned it: here a sweep, and settings of one method and of all."""
+    for request in ({}, {"value": "iql", "backbone": "paper"}, {"data": "auto", "overrides": ("data.episodes=9",)}):
+        for pack in plan(**request).packs:
+            asked = parse([*pack.words, "--seeds", "0-2"])
+            one = Request(
+                asked.suite,
+                asked.preset,
+                asked.methods,
+                asked.tasks,
+                asked.domains,
+                asked.seeds,
+                asked.set,
+                asked.value,
+                asked.backbone,
+                asked.data,
+            )
+            assert [cell.key for cell in make(one).cells] == [cell.key for cell in pack.cells]
+
+
+def test_plans_are_listed_oldest_first_each_once(tmp_path: Path) -> None:
+    first, second = plan(), plan(seeds="0")
+    for each in (first, second, first):
+        save(tmp_path, each)
+    (tmp_path / "plans" / "torn.json").write_text("{")
+    found, damaged = load_all(tmp_path)
+    assert {stored.name for stored in found} == {first.name, second.name}
+    assert [text.split()[2] for text in damaged] == [str(tmp_path / "plans" / "torn.json")]
+
+
+PART = '{"suite": "toy", "preset": "quick", "data": "", "packs": '
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "\udcff", PART + "[1]}", PART + '[{"configuration": {}}]}'])
+def test_a_damaged_plan_is_told(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(PlanFileError, match="delete it, or give its launch command again"):
+        load(path)

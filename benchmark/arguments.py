@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import methods
-from benchmark.planning.errors import LaunchError, nearest
-from benchmark.planning.portion import DEPTH
+from benchmark.planning.errors import LaunchError, check_word
+from benchmark.planning.portion import DEPTH, ORDERS
 from benchmark.planning.request import OWN
 from benchmark.planning.settings import presets
 from envs import suites
@@ -114,8 +114,6 @@ def parse(words: list[str]) -> Arguments:
             raise LaunchError(f"--{name} {value} is less than nothing; leave it out for no limit")
     if arguments.profile and arguments.executor == "local":
         raise LaunchError("--profile says what jobs of a cluster look like; leave it out, or say --executor slurm")
-    if arguments.keep not in KEEP:
-        raise LaunchError(
-            f"unknown --keep {arguments.keep!r}; it is one of {', '.join(KEEP)}{nearest(arguments.keep, KEEP)}"
-        )
+    check_word("--keep", arguments.keep, KEEP)
+    check_word("order", arguments.order, ORDERS)
     return arguments

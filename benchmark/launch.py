@@ -19,10 +19,10 @@ from benchmark.arguments import Arguments, parse
 from benchmark.execution.executors import EXECUTORS, Order, Outcome, Queued, load_executor, queued_by_all
 from benchmark.execution.machine import about_this_code, cores, slurm_answers
 from benchmark.execution.progress import Bar, Progress, duration
-from benchmark.planning.errors import LaunchError, SettingsError, nearest
+from benchmark.planning.errors import LaunchError, SettingsError, check_word
 from benchmark.planning.plan import PROTOCOL, Pack, Plan, identities, make
 from benchmark.planning.portion import left, ordered, taken
-from benchmark.planning.request import Request, check_suite
+from benchmark.planning.request import Request, ask, check_suite
 from benchmark.planning.settings import presets
 from benchmark.runs import checkpoint, estimate, plan_file
 from benchmark.runs.records import folder_of, state_of
@@ -41,8 +41,7 @@ def choose(arguments: Arguments) -> tuple[str, str, str]:
     answers = asked and slurm_answers()
     preset = arguments.preset or ("paper" if (answers or arguments.profile) and "paper" in known else "quick")
     executor = arguments.executor or ("slurm" if preset == "paper" or arguments.profile else "local")
-    if executor not in EXECUTORS:
-        raise LaunchError(f"unknown executor {executor!r}; it is local or slurm{nearest(executor, EXECUTORS)}")
+    check_word("executor", executor, EXECUTORS)
     why = "as asked" if not asked else "a SLURM controller answers" if answers else "no SLURM controller answers"
     line = (
         f"Preset {preset}, executor {executor} ({why}); "
@@ -245,26 +244,28 @@ def report(outcome: Outcome, problems: list[str]) -> int:
     return int(bool(outcome.failed or problems or outcome.refused))
 
 
+def requested(arguments: Arguments, preset: str) -> Request:
+    """The request of a command line."""
+    return ask(
+        suite=arguments.suite,
+        preset=preset,
+        methods=arguments.methods,
+        tasks=arguments.tasks,
+        domains=arguments.domains,
+        seeds=arguments.seeds,
+        settings=arguments.set,
+        sweeps=arguments.sweep,
+        value=arguments.value,
+        backbone=arguments.backbone,
+        data=arguments.data,
+    )
+
+
 def run(words: list[str]) -> int:
     """Carry out a command line; the exit status."""
     arguments = parse(words)
     preset, name, line = choose(arguments)
-    plan = make(
-        Request(
-            suite=arguments.suite,
-            preset=preset,
-            methods=arguments.methods,
-            tasks=arguments.tasks,
-            domains=arguments.domains,
-            seeds=arguments.seeds or None,
-            overrides=arguments.set,
-            value=arguments.value,
-            backbone=arguments.backbone,
-            data=arguments.data,
-            sweeps=arguments.sweep,
-        ),
-        arguments.data_dir.expanduser(),
-    )
+    plan = make(requested(arguments, preset), arguments.data_dir.expanduser())
     work = look(plan, arguments, name)
     # A wrong command leaves standard output empty, so nothing is printed before the plan stands.
     executor = load_executor(name)

@@ -21,11 +21,10 @@ from jax.extend.core import jaxprs_in_params
 import methods
 from benchmark.planning.errors import SettingsError
 from benchmark.planning.plan import Cell, make
-from benchmark.planning.request import Request, check_suite, select_tasks
+from benchmark.planning.request import ask, check_suite
 from benchmark.planning.settings import method_table
 from benchmark.training import agents
 from benchmark.training.build import build_agent
-from envs import load_suite
 from envs._suite import SuiteError
 from methods._contract import Batch, Draw, Method, Network
 from methods._nets import Bound
@@ -210,8 +209,8 @@ def main() -> None:
     try:
         check_suite(arguments.suite)
         words = (arguments.suite, arguments.preset)
-        task = select_tasks(Request(*words), load_suite(arguments.suite).tasks())[0].name
-        request = Request(*words, arguments.methods, tasks=(task,), seeds="0")
+        task = ask(*words, seeds="0").tasks[0].name
+        request = ask(*words, arguments.methods, tasks=(task,), seeds="0")
         told_of = [describe(cell) for cell in make(request).cells]
     except (SettingsError, SuiteError, agents.ContractError) as error:
         print(f"error: {error}", file=sys.stderr)

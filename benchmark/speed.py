@@ -20,7 +20,7 @@ import methods
 from benchmark.arguments import Arguments as LaunchArguments
 from benchmark.launch import look, summarise
 from benchmark.planning.plan import Plan, make
-from benchmark.planning.request import Request
+from benchmark.planning.request import ask
 from benchmark.runs import plan_file
 from benchmark.runs.records import folder_of, write_json
 from benchmark.status import look as look_at_all
@@ -38,7 +38,7 @@ class Arguments:
 
 
 def grid() -> Plan:
-    return make(Request("ogbench", "paper", methods=",".join(sorted(methods.names())[:METHODS])))
+    return make(ask("ogbench", "paper", methods=",".join(sorted(methods.names())[:METHODS])))
 
 
 def pretend(root: Path, plan: Plan) -> None:

@@ -125,6 +125,10 @@ class Suite(Protocol):
         """Every task by its name, in the order of the tables."""
         ...
 
+    def domain_words(self) -> Mapping[str, str]:
+        """Every word for a domain that people may use -> the domain's name; in the order of the tables."""
+        ...
+
     def identity(self, task: Task, source: str, size: Mapping[str, Any]) -> Identity:
         """What data this task would train on; needs none of them. ``size`` is the preset's ``[<suite>.data]`` table."""
         ...

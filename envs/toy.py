@@ -105,6 +105,10 @@ def tasks() -> Mapping[str, Task]:
     return {name: Task(name=name, domain=world, **facts) for name, world in _facts()["world"].items()}
 
 
+def domain_words() -> Mapping[str, str]:
+    return {world: world for world in _facts()["world"].values()}
+
+
 def identity(task: Task, source: str, size: Mapping[str, Any]) -> Identity:
     if source != "generated":
         raise SuiteError("the toy suite has no official data; leave --data out, or say --data generated")

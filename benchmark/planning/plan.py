@@ -12,30 +12,9 @@ from typing import Any, get_type_hints
 
 import methods
 from benchmark.planning.errors import SettingsError, nearest
-from benchmark.planning.request import (
-    OWN,
-    PRESET,
-    SETTINGS,
-    Request,
-    check_suite,
-    check_sweeps,
-    parse_seeds,
-    select_methods,
-    select_tasks,
-    split_overrides,
-    sweep_points,
-)
-from benchmark.planning.settings import (
-    COMMAND_LINE,
-    Resolved,
-    Settings,
-    backbone_name,
-    method_table,
-    preset_table,
-    read_toml,
-    resolve,
-    typed,
-)
+from benchmark.planning.request import OWN, PRESET, SETTINGS, Request
+from benchmark.planning.settings import Resolved, Settings, preset_table, read_toml, resolve, typed
+from benchmark.planning.words import COMMAND_LINE
 from envs import load_suite
 from envs._suite import Task
 from methods._contract import Method, ValueRule
@@ -130,12 +109,7 @@ def identities(packs: Iterable[Pack]) -> list[dict[str, Any]]:
 def rule_settings(asked: str, overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Settings of the value rule asked for, as ``value.<name>``: its data file, then the command line; and sources."""
     if asked == OWN:
-        if overrides:
-            raise SettingsError("--set value.* needs --value; without it each method keeps its own rule")
         return {}, {}
-    if asked not in RULES:
-        known = [OWN, *RULES]
-        raise SettingsError(f"unknown value rule {asked!r}; it is one of {', '.join(known)}{nearest(asked, known)}")
     types = {name: hint for name, hint in get_type_hints(RULES[asked]).items() if name not in ("averaged", "needs")}
     values = dict(read_toml(methods.FOLDER / "_values.toml").get(asked, {}))
     source = f"methods/_values.toml ({values.pop('source', '')})"
@@ -169,16 +143,9 @@ def as_settings(values: Mapping[str, Any]) -> Settings:
     return Settings(**{name: typed("record", name, values[name], SETTINGS[name]) for name in SETTINGS})
 
 
-def data_size(request: Request, overrides: Mapping[str, Any]) -> dict[str, Any]:
+def data_size(request: Request) -> dict[str, Any]:
     """The preset's [data] table with what was asked for."""
-    known = ["official", "generated", "auto", PRESET]
-    if request.data not in known:
-        raise SettingsError(
-            f"unknown data {request.data!r}; it is one of {', '.join(known)}{nearest(request.data, known)}"
-        )
-    if "source" in overrides:
-        raise SettingsError("--set data.source is said with --data: official, generated or auto")
-    table = dict(preset_table(request.suite, request.preset)["data"]) | dict(overrides)
+    table = dict(preset_table(request.suite, request.preset)["data"]) | request.given("data")
     return table if request.data == PRESET else table | {"source": request.data}
 
 
@@ -187,47 +154,30 @@ def make(request: Request, folder: Path | None = None) -> Plan:
 
     ``folder`` is where data are looked for if the request leaves the choice of them to what is there (``auto``).
     """
-    check_suite(request.suite)
-    preset = preset_table(request.suite, request.preset)
     suite = load_suite(request.suite)
-    chosen = select_methods(request.methods)
-    tasks = select_tasks(request, suite.tasks())
-    seeds = parse_seeds(request.seeds) if request.seeds is not None else list(range(preset["seeds"]))
-    check_sweeps(request.sweeps, chosen)
-    overrides = split_overrides(request.overrides, chosen)
-    value_settings, value_sources = rule_settings(request.value, overrides.get("value", {}))
-    size = data_size(request, overrides.get("data", {}))
+    value_settings, value_sources = rule_settings(request.value, request.given("value"))
+    size = data_size(request)
     source = size.pop("source")
 
     packs = []
-    points = [(name, cls, point) for name, cls in chosen.items() for point in sweep_points(request.sweeps, name)]
+    points = [(name, cls, point) for name, cls in request.methods.items() for point in request.points(name)]
     for name, cls, point in points:
-        backbone_name(request.backbone, cls)
-        swept = split_overrides(point, {name: cls})
-        mine = for_all(name, overrides) | for_all(name, swept) | overrides.get(name, {}) | swept.get(name, {})
-        for task in tasks:
-            resolved = resolve(cls, name, task, request.suite, request.preset, mine)
+        asked = request.layers(name, point)
+        for task in request.tasks:
+            resolved = resolve(cls, name, task, request.suite, request.preset, asked)
             taken = suite.choose(task, folder or Path()) if source == "auto" else source
             identity = suite.identity(task, taken, size)
             resolved.settings |= value_settings
-            resolved.provenance |= value_sources | sources(request, cls, identity, overrides.get("data", {}))
+            resolved.provenance |= value_sources | sources(request, cls, identity)
             common = _common(request, name, task) | {"data": identity}
-            packs.append(_pack(cls, common, resolved, seeds, request.words(name, task.name, point, taken)))
-    check_used(overrides.get("data", {}), identities(packs))
+            packs.append(_pack(cls, common, resolved, request.seeds, request.words(name, task.name, point, taken)))
+    check_used(request.given("data"), identities(packs))
     return Plan(request.suite, request.preset, tuple(packs))
 
 
-def for_all(name: str, overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The overrides of every method that reach this one: what makes a method yields to its own name alone."""
-    fixed = method_table(name).get("run", {})
-    return {key: value for key, value in overrides.get("run", {}).items() if key not in fixed}
-
-
-def sources(
-    request: Request, cls: type[Method], identity: Mapping[str, Any], words: Mapping[str, Any]
-) -> dict[str, str]:
-    """Where the data's values and the value rule came from; ``words`` are those of the command line about data."""
-    preset = preset_table(request.suite, request.preset)["data"]
+def sources(request: Request, cls: type[Method], identity: Mapping[str, Any]) -> dict[str, str]:
+    """Where the data's values and the value rule came from."""
+    preset, words = preset_table(request.suite, request.preset)["data"], request.given("data")
     by_preset, by_suite = f"preset {request.preset} [{request.suite}]", f"suite {request.suite}"
     found = {f"data.{name}": by_preset if name in preset else by_suite for name in identity}
     found |= {f"data.{name}": COMMAND_LINE for name in identity if name in words}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from itertools import accumulate
 
-from benchmark.planning.errors import SettingsError, nearest
 from benchmark.planning.plan import Cell, Pack
 
-DEPTH, BREADTH = "depth", "breadth"
+DEPTH, BREADTH = ORDERS = ("depth", "breadth")
 
 
 def ordered(
@@ -17,9 +16,6 @@ def ordered(
     """'depth': all seeds of a method and task side by side, the longest first, or they would end long after the others;
     'breadth': one seed of everything, then the other seeds. ``begun``: kinds of packs of which a seed was taken before.
     """
-    if order not in (DEPTH, BREADTH):
-        known = (DEPTH, BREADTH)
-        raise SettingsError(f"unknown order {order!r}; it is one of {', '.join(known)}{nearest(order, known)}")
     longest = sorted(packs, key=lambda pack: -seconds(pack))
     if order == DEPTH:
         return longest

@@ -1,25 +1,33 @@
-"""What a user asked for, in words, and what the words select: suite, methods, tasks, seeds, overrides."""
+"""What a user asked for, as values: methods and tasks that there are, seeds, settings and sweeps with their origin.
+
+`ask` takes the words of a command line, once; `plan` receives values, and never text.
+"""
 
 from __future__ import annotations
 
 import fnmatch
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-import methods
-from benchmark.planning.errors import SettingsError, nearest
-from benchmark.planning.settings import COMMAND_LINE, Settings, method_table, parse_override, preset_table, typed
-from envs import suites
-from envs._suite import Task
+import methods as all_methods
+from benchmark.planning.errors import SettingsError, check_word, in_short, nearest
+from benchmark.planning.settings import BACKBONES_ASKED, Layer, Settings, method_table, preset_table, typed
+from benchmark.planning.words import COMMAND_LINE, Assignment, Sweep, assignment_of, seeds_of, sweep_of
+from envs import load_suite, suites
+from envs._suite import Suite, Task
 from methods._contract import Method
+from methods._values import RULES
 
 OWN = "own"
 """The value rule asked for when every method keeps its own."""
 PRESET = "preset"
 """The data asked for when it is the preset's."""
+REFERENCE = "reference"
+"""The backbone that is not said."""
+DATA = ("official", "generated", "auto", PRESET)
+VALUES = (OWN, *RULES)
 OWNERS = ("run", "value", "data")
 """What can be set beside methods."""
 SETTINGS = get_type_hints(Settings)
@@ -28,129 +36,156 @@ SETTINGS = get_type_hints(Settings)
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asked for, in words; None is the preset's choice."""
+    """What a plan is made of; what was not said is the preset's choice, and stands in it as any other."""
 
     suite: str
     preset: str
-    methods: str = "all"
-    tasks: tuple[str, ...] = ()
-    domains: tuple[str, ...] = ()
-    seeds: str | None = None
-    overrides: tuple[str, ...] = ()
+    methods: Mapping[str, type[Method]]
+    tasks: tuple[Task, ...]
+    seeds: tuple[int, ...]
+    settings: tuple[Assignment, ...] = ()
+    sweeps: tuple[Sweep, ...] = ()
     value: str = OWN
-    backbone: str = "reference"
+    backbone: str = REFERENCE
     data: str = PRESET
-    sweeps: tuple[str, ...] = ()
 
-    def words(self, method: str, task: str, point: Sequence[str], data: str) -> tuple[str, ...]:
+    def given(self, owner: str) -> dict[str, Any]:
+        """What was set of an owner."""
+        return {each.key: each.value for each in self.settings if each.owner == owner}
+
+    def points(self, method: str) -> list[tuple[Assignment, ...]]:
+        """Every combination of the swept values that concern a method; one empty one where none does."""
+        return list(itertools.product(*(each.points for each in self.sweeps if each.owner in (method, "run"))))
+
+    def layers(self, method: str, point: Sequence[Assignment]) -> list[Layer]:
+        """What was asked of a method at a point of the sweeps, the last wins: of all methods, but for what makes this
+        one what it is and so yields to its own name alone; then of this one."""
+        fixed = method_table(method).get("run", {})
+        words = [*self.settings, *point]
+        of_all = [each for each in words if each.owner == "run" and each.key not in fixed]
+        return [(each.origin, {each.key: each.value}) for each in (*of_all, *(w for w in words if w.owner == method))]
+
+    def words(self, method: str, task: str, point: Sequence[Assignment], data: str) -> tuple[str, ...]:
         """The command line, without its seeds, that plans this method on this task alone, at a point of the sweeps."""
-        chosen = [text for text in self.overrides if text.partition(".")[0] in (method, *OWNERS)]
+        chosen = [str(each) for each in (*self.settings, *point) if each.owner in (method, *OWNERS)]
         words = ["--suite", self.suite, "--preset", self.preset, "--methods", method, "--tasks", task]
-        for name, value, usual in (("value", self.value, OWN), ("backbone", self.backbone, "reference")):
+        for name, value, usual in (("value", self.value, OWN), ("backbone", self.backbone, REFERENCE)):
             words += [f"--{name}", value] if value != usual else []
         words += ["--data", data] if self.data != PRESET else []
-        return (*words, *(["--set", *chosen, *point] if chosen or point else []))
+        return (*words, *(["--set", *chosen] if chosen else []))
 
 
-def parse_seeds(text: str) -> list[int]:
-    """'0-3,7' -> [0, 1, 2, 3, 7]."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part)
-        if found is None or int(found[2] or found[1]) < int(found[1]):
-            raise SettingsError(f"--seeds {text!r} is not a list of seeds; write 0-7 or 0,2,5")
-        seeds.extend(range(int(found[1]), int(found[2] or found[1]) + 1))
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise SettingsError(f"--seeds {text!r} names no seed, or one twice; write 0-7 or 0,2,5")
-    return seeds
+def ask(
+    suite: str,
+    preset: str,
+    methods: str = "all",
+    tasks: Sequence[str] = (),
+    domains: Sequence[str] = (),
+    seeds: str = "",
+    settings: Sequence[str] = (),
+    sweeps: Sequence[str] = (),
+    value: str = OWN,
+    backbone: str = REFERENCE,
+    data: str = PRESET,
+) -> Request:
+    """The request of these words. Raises SettingsError with one sentence; nothing that it lets through is asked for
+    in vain."""
+    check_suite(suite)
+    table = preset_table(suite, preset)
+    check_word("value rule", value, VALUES)
+    check_word("backbone", backbone, BACKBONES_ASKED)
+    check_word("data", data, DATA)
+    request = Request(
+        suite=suite,
+        preset=preset,
+        methods=select_methods(methods),
+        tasks=tuple(select_tasks(suite, tasks, domains, tuple(table["tasks"]))),
+        seeds=seeds_of(seeds) if seeds else tuple(range(table["seeds"])),
+        settings=tuple(map(assignment_of, settings)),
+        sweeps=tuple(map(sweep_of, sweeps)),
+        value=value,
+        backbone=backbone,
+        data=data,
+    )
+    check_owners(request)
+    return request
+
+
+def check_owners(request: Request) -> None:
+    """Raise where something was set of nobody that is in the request."""
+    for each in request.settings:
+        check_assignment(each, request.methods)
+    for each in request.sweeps:
+        check_owner(f"--sweep '{each}'", each.owner, ["run", *request.methods])
+    if request.value == OWN and request.given("value"):
+        raise SettingsError("--set value.* needs --value; without it each method keeps its own rule")
+    if "source" in request.given("data"):
+        raise SettingsError("--set data.source is said with --data: official, generated or auto")
 
 
 def check_suite(name: str) -> None:
-    if name not in suites():
-        raise SettingsError(f"unknown suite {name!r}; it is one of {', '.join(suites())}{nearest(name, suites())}")
+    check_word("suite", name, suites())
 
 
 def select_methods(text: str) -> dict[str, type[Method]]:
     """'all' or a comma-separated list, as classes by name."""
     if text == "all":
-        return methods.available()[0]
+        return all_methods.available()[0]
     chosen: dict[str, type[Method]] = {}
     for name in text.split(","):
-        if name not in methods.names():
-            raise SettingsError(f"unknown method {name!r}; see --help for the list{nearest(name, methods.names())}")
+        if name not in all_methods.names():
+            hint = nearest(name, all_methods.names())
+            raise SettingsError(f"unknown method {name!r}; see --help for the list{hint}")
         try:
-            chosen[name] = methods.load(name)
-        except methods.UnavailableMethod as error:
+            chosen[name] = all_methods.load(name)
+        except all_methods.UnavailableMethod as error:
             raise SettingsError(f"method {name!r} is unavailable: {error}") from error
     return chosen
 
 
-def select_tasks(request: Request, known: Mapping[str, Task]) -> list[Task]:
-    """The tasks that the globs and domains of a request leave, in the suite's order."""
-    all_domains = {task.domain for task in known.values()}
-    for domain in request.domains:
-        if domain not in all_domains:
-            raise SettingsError(f"unknown domain {domain!r} of suite {request.suite!r}{nearest(domain, all_domains)}")
-    narrowed = request.tasks or request.domains
-    globs = request.tasks or (("*",) if narrowed else tuple(preset_table(request.suite, request.preset)["tasks"]))
+def select_tasks(name: str, patterns: Sequence[str], domains: Sequence[str], usual: Sequence[str]) -> list[Task]:
+    """The tasks that patterns and domains leave, in the suite's order; the ``usual`` ones where neither is given."""
+    suite = load_suite(name)
+    known = suite.tasks()
+    within = {domain_called(name, suite, word) for word in domains}
+    globs = tuple(patterns) or (("*",) if domains else tuple(usual))
     for pattern in globs:
         if not fnmatch.filter(known, pattern):
-            raise SettingsError(f"no task of suite {request.suite!r} matches {pattern!r}{nearest(pattern, known)}")
-    chosen = {name for pattern in globs for name in fnmatch.filter(known, pattern)}
-    tasks = [task for task in known.values() if task.name in chosen]
-    tasks = [task for task in tasks if not request.domains or task.domain in request.domains]
+            there = ", ".join(in_short(known))
+            raise SettingsError(
+                f"no task of suite {name!r} matches {pattern!r}{nearest(pattern, known)}; it has {there}"
+            )
+    chosen = {task for pattern in globs for task in fnmatch.filter(known, pattern)}
+    tasks = [task for task in known.values() if task.name in chosen and (not within or task.domain in within)]
     if not tasks:
         raise SettingsError("no task is in both --tasks and --domains; widen one of them")
     return tasks
 
 
-def split_overrides(texts: Sequence[str], chosen: Mapping[str, type[Method]]) -> dict[str, dict[str, Any]]:
-    """Overrides by owner: a method, 'run' (every method that does not fix the key), 'value' (the rule) or 'data'."""
-    split: dict[str, dict[str, Any]] = {}
-    for text in texts:
-        owner, key, value = parse_override(text)
-        if owner not in chosen and owner not in OWNERS:
-            near = nearest(owner, [*OWNERS, *chosen])
-            raise SettingsError(f"--set {text!r}: {owner!r} is no method of this plan, nor {', '.join(OWNERS)}{near}")
-        split.setdefault(owner, {})[key] = value
-    for key, value in split.get("run", {}).items():
-        if all(key in method_table(name).get("run", {}) for name in chosen):
-            name = next(iter(chosen))
-            raise SettingsError(f"--set run.{key}: {name} fixes {key} itself; write --set {name}.{key}=VALUE")
-        if key in SETTINGS:
-            typed(COMMAND_LINE, key, value, SETTINGS[key])
-    return split
+def domain_called(name: str, suite: Suite, word: str) -> str:
+    """The domain that a word of the suite's stands for."""
+    known = suite.domain_words()
+    if word not in known:
+        there = ", ".join(dict.fromkeys(known.values()))
+        raise SettingsError(f"unknown domain {word!r} of suite {name!r}{nearest(word, known)}; it has {there}")
+    return known[word]
 
 
-def sweep_points(texts: Sequence[str], method: str) -> list[tuple[str, ...]]:
-    """Every combination of the swept values that concern a method, as overrides; one empty one where none does.
-
-    'fql.alpha=1,3' sweeps a value of one method, 'run.learning_rate=1e-4,3e-4' of all.
-    """
-    axes = []
-    for text in texts:
-        owner, key, _ = parse_override(text)
-        if owner in (method, "run"):
-            axes.append([f"{owner}.{key}={value}" for value in _values(text)])
-    return list(itertools.product(*axes))
+def check_owner(what: str, owner: str, known: Sequence[str]) -> None:
+    if owner not in known:
+        others = ", ".join(each for each in known if each in OWNERS)
+        raise SettingsError(f"{what}: {owner!r} is no method of this plan, nor {others}{nearest(owner, known)}")
 
 
-def check_sweeps(texts: Sequence[str], chosen: Mapping[str, type[Method]]) -> None:
-    """Raise on a sweep of nothing that is planned, or of no two values."""
-    for text in texts:
-        if not re.fullmatch(r"[^.=]+\.[^=]+=.+", text):
-            raise SettingsError(f"--sweep {text!r} is not of the form METHOD.KEY=VALUE,VALUE (or run.KEY=... for all)")
-        owner = parse_override(text)[0]
-        if owner not in chosen and owner != "run":
-            known = ["run", *chosen]
-            raise SettingsError(
-                f"--sweep {text!r}: {owner!r} is no method of this plan, nor run{nearest(owner, known)}"
-            )
-        values = _values(text)
-        if len(values) < 2 or len(set(values)) < len(values):
-            raise SettingsError(f"--sweep {text!r} needs two different values at least, as in qpilots_u.alpha=0.1,0.2")
-
-
-def _values(text: str) -> list[str]:
-    """The values of a sweep as words; those of a list of lists, like widths, may hold commas."""
-    return [part.strip() for part in re.split(r",(?![^\[]*\])", text.partition("=")[2])]
+def check_assignment(word: Assignment, chosen: Mapping[str, type[Method]]) -> None:
+    """Raise where a setting is of nobody in this plan, or of all methods and would reach none."""
+    check_owner(f"--set '{word}'", word.owner, [*OWNERS, *chosen])
+    if word.owner != "run":
+        return
+    if all(word.key in method_table(name).get("run", {}) for name in chosen):
+        name = next(iter(chosen))
+        raise SettingsError(
+            f"--set run.{word.key}: {name} fixes {word.key} itself; write --set {name}.{word.key}=VALUE"
+        )
+    if word.key in SETTINGS:
+        typed(COMMAND_LINE, word.key, word.value, SETTINGS[word.key])

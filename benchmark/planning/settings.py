@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, get_type_hints
 
 import methods
 from benchmark.planning.errors import SettingsError, nearest
+from benchmark.planning.words import COMMAND_LINE, SWEPT
 from envs import load_suite, suites
 from envs._suite import Task
 from methods._contract import Backbone, Method, Problem
@@ -30,8 +31,9 @@ BACKBONES: dict[str, dict[str, Any]] = {
 }
 """`reference`: Li & Levine 2026 (arXiv 2601.14234); `paper`: QPILOTS (arXiv 2606.14801), Appendix C."""
 AS_PUBLISHED = "as_published"
-COMMAND_LINE = "command line"
-"""The last layer; the only one without a source to cite."""
+BACKBONES_ASKED = (*BACKBONES, AS_PUBLISHED)
+Layer = tuple[str, Mapping[str, Any]]
+"""Where values came from, and the values."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +156,8 @@ def typed(where: str, key: str, value: Any, wanted: Any) -> Any:
     raise SettingsError(f"{key} in {where} is {value!r}; it must be a {wanted_name}")
 
 
-def layers(cls: type[Method], name: str, task: Task, suite: str, preset: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """Every layer but the command line, lowest first, each with its name."""
+def layers(cls: type[Method], name: str, task: Task, suite: str, preset: str) -> list[Layer]:
+    """Every layer but the command line's, lowest first."""
     file, table = f"methods/{name}.toml", method_table(name)
     facts = {key: getattr(task, key) for key in FACTS}
     defaults = {each.name: each.default for each in dataclasses.fields(Settings) if each.name not in facts}
@@ -174,14 +176,12 @@ def layers(cls: type[Method], name: str, task: Task, suite: str, preset: str) ->
     ]
 
 
-def resolve(
-    cls: type[Method], name: str, task: Task, suite: str, preset: str, overrides: Mapping[str, Any] | None = None
-) -> Resolved:
-    """All values of one (method, task); ``overrides`` come from the command line."""
+def resolve(cls: type[Method], name: str, task: Task, suite: str, preset: str, asked: Sequence[Layer] = ()) -> Resolved:
+    """All values of one (method, task); ``asked`` are the layers of the command line."""
     run_types, own_types = get_type_hints(Settings), hyperparameter_types(cls)
     resolved = Resolved({}, {"best_of_n": 1}, {"hyperparameters.best_of_n": "program"})
-    for where, values in [*layers(cls, name, task, suite, preset), (COMMAND_LINE, overrides or {})]:
-        cites = where != COMMAND_LINE and "source" in values
+    for where, values in [*layers(cls, name, task, suite, preset), *asked]:
+        cites = where not in (COMMAND_LINE, SWEPT) and "source" in values
         source = f" ({values['source']})" if cites else ""
         for key, value in values.items():
             if cites and key == "source":
@@ -234,23 +234,8 @@ def check(settings: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> No
             raise SettingsError(f"{key} is {value}; it must be at least 1")
 
 
-def parse_override(text: str) -> tuple[str, str, Any]:
-    """'fql.alpha=10' -> ('fql', 'alpha', 10); the value is read as TOML, or as a word."""
-    target, equals, value = text.partition("=")
-    owner, dot, key = target.partition(".")
-    if not (equals and dot and owner and key and value):
-        raise SettingsError(f"--set {text!r} is not of the form METHOD.KEY=VALUE (or run.KEY=VALUE for all)")
-    try:
-        return owner, key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return owner, key, value
-
-
 def backbone_name(asked: str, cls: type[Method]) -> str:
-    """The backbone that a method is built on when the run asks for one by name."""
-    known = [*BACKBONES, AS_PUBLISHED]
-    if asked not in known:
-        raise SettingsError(f"unknown backbone {asked!r}; it is one of {', '.join(known)}{nearest(asked, known)}")
+    """The backbone that a method is built on when the run asks for one of BACKBONES_ASKED."""
     return cls.published_backbone if asked == AS_PUBLISHED else asked
 
 

@@ -12,9 +12,20 @@ from pathlib import Path
 
 from envs._suite import Dataset, Identity, Pool, Progress, SuiteError, Task
 from envs.ogbench import _dataset, _download, _files, _generate, _pool
-from envs.ogbench._tasks import Domain, domain_of_data, domains, identity, tasks
+from envs.ogbench._tasks import Domain, domain_of_data, domain_words, domains, identity, tasks
 
-__all__ = ["choose", "identity", "load", "pool", "prepare", "provenance", "tasks", "transitions", "versions"]
+__all__ = [
+    "choose",
+    "domain_words",
+    "identity",
+    "load",
+    "pool",
+    "prepare",
+    "provenance",
+    "tasks",
+    "transitions",
+    "versions",
+]
 
 
 def provenance(identity: Identity) -> str:

@@ -16,7 +16,7 @@ import tyro
 
 from envs._command_line import Arguments, carried_out, parsed
 from envs._suite import SuiteError
-from envs.ogbench._tasks import Domain, domains
+from envs.ogbench._tasks import Domain, domain_words, domains
 
 HOME = Path("~/.ogbench/data")
 LINE_SECONDS = 30.0
@@ -28,7 +28,7 @@ UNITS = {"k": 1_000, "M": 1_000_000}
 
 def domain_named(word: str) -> Domain:
     """The domain of ``cube-double`` or ``cube-double-play``; raises SuiteError with the nearest name."""
-    known = {name: domain for domain in domains().values() for name in (domain.environment, domain.name)}
+    known = domain_words()
     if word not in known:
         near = difflib.get_close_matches(word, known, 1)
         hint = (
@@ -37,7 +37,7 @@ def domain_named(word: str) -> Domain:
             else f"it is one of {', '.join(d.environment for d in domains().values())}."
         )
         raise SuiteError(f"there is no domain {word!r}: {hint}")
-    return known[word]
+    return domains()[known[word]]
 
 
 def count_of(text: str) -> int:

@@ -112,6 +112,12 @@ def tasks() -> Mapping[str, Task]:
     return {task.name: task for domain in domains().values() for task in domain.tasks}
 
 
+@cache
+def domain_words() -> Mapping[str, str]:
+    """``cube-double`` and ``cube-double-play`` -> the domain's name; no two domains share an environment."""
+    return {word: domain.name for domain in domains().values() for word in (domain.environment, domain.name)}
+
+
 def domain_of_data(identity: Identity) -> Domain:
     """The domain that these data belong to."""
     for domain in domains().values():

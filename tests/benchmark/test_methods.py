@@ -12,7 +12,7 @@ import pytest
 import methods
 from benchmark import methods as listing
 from benchmark.planning.plan import make
-from benchmark.planning.request import Request
+from benchmark.planning.request import ask
 from benchmark.planning.settings import method_table
 from benchmark.training.build import build_agent
 
@@ -22,7 +22,7 @@ SIZES = (f"flow_steps={STEPS}", f"heads={HEADS}", f"actor_widths=[{WIDTH}]", f"v
 
 def cost_of(method: str, *words: str) -> listing.Cost:
     overrides = tuple(f"{method}.{word}" for word in (*SIZES, *words))
-    cell = make(Request("toy", "quick", methods=method, tasks=("bandit-v0",), seeds="0", overrides=overrides)).cells[0]
+    cell = make(ask("toy", "quick", methods=method, tasks=("bandit-v0",), seeds="0", settings=overrides)).cells[0]
     return listing.cost(build_agent(cell)[2])
 
 
@@ -69,7 +69,7 @@ TOTALS = {
 def test_parameters_as_published(name: str, total: int) -> None:
     has = methods.load(name).__dataclass_fields__
     switches = tuple(f"{name}.{part}=true" for part in ("edit", "distil") if part in has)
-    request = Request("ogbench", "paper", name, ("cube-double*task1-v0",), seeds="0", overrides=switches)
+    request = ask("ogbench", "paper", name, ("cube-double*task1-v0",), seeds="0", settings=switches)
     agent = build_agent(make(request).cells[0])[2]
     shapes = [jax.eval_shape(network.init, jax.random.PRNGKey(0)) for network in agent.networks.values()]
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == total
@@ -94,7 +94,7 @@ def test_declared_costs_are_the_counted_ones(name: str) -> None:
 def counted(name: str) -> float:
     task = "puzzle-3x3-play-singletask-task1-v0"
     switches = ("qam_f.distil=true",) if name == "qam_f" else ()
-    cell = make(Request("ogbench", "quick", name, (task,), seeds="0", overrides=switches)).cells[0]
+    cell = make(ask("ogbench", "quick", name, (task,), seeds="0", settings=switches)).cells[0]
     agent = build_agent(cell)[2]
     return sum(passes * weights_of(agent, net) for net, passes in listing.cost(agent).update.items())
 

@@ -16,7 +16,7 @@ from benchmark.execution import executors, failures
 from benchmark.execution.executors import Queued
 from benchmark.planning.errors import LaunchError
 from benchmark.planning.plan import Cell, Pack, Plan, make
-from benchmark.planning.request import Request
+from benchmark.planning.request import ask
 from benchmark.runs import plan_file
 from benchmark.runs.records import Records, folder_of
 
@@ -25,7 +25,7 @@ ABOUT = {"host": "n1", "versions": {}, "slurm_job": "7_0"}
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
-    made = make(Request("toy", "quick", methods="flow,fql", tasks=("bandit-v0",), seeds="0-3"))
+    made = make(ask("toy", "quick", methods="flow,fql", tasks=("bandit-v0",), seeds="0-3"))
     plan_file.save(tmp_path, made)
     return made
 
@@ -152,7 +152,7 @@ def test_failures_are_grouped_by_reason_with_the_way_to_see_them_here(
     (here,) = [line for line in lines if "--seeds 1 " in line]
     words = shlex.split(here.partition("python -m benchmark.launch ")[2])
     asked = parse(words)
-    (cell,) = make(Request(asked.suite, asked.preset, asked.methods, asked.tasks, seeds=asked.seeds)).cells
+    (cell,) = make(ask(asked.suite, asked.preset, asked.methods, asked.tasks, seeds=asked.seeds)).cells
     assert cell.key == plan.cells[1].key
 
 
@@ -221,7 +221,7 @@ def test_a_failure_is_one_while_the_pack_goes_on(tmp_path: Path, plan: Plan) -> 
 
 
 def test_a_cell_of_two_plans_is_one_cell(tmp_path: Path, plan: Plan) -> None:
-    more = make(Request("toy", "quick", methods="flow", tasks=("bandit-v0",), seeds="2-5"))
+    more = make(ask("toy", "quick", methods="flow", tasks=("bandit-v0",), seeds="2-5"))
     plan_file.save(tmp_path, more)
     standing = status.look(tmp_path)
     told = [cell.key for pack in standing.packs for cell in pack.cells]

@@ -9,14 +9,14 @@ import pytest
 
 from benchmark.planning.errors import SettingsError
 from benchmark.planning.plan import Plan, make
-from benchmark.planning.request import Request, sweep_points
+from benchmark.planning.request import ask
 from benchmark.training import trainer
 from tests.benchmark import tiny
 
 
-def plan(*sweeps: str, methods: str = "qpilots_u,flow", overrides: tuple[str, ...] = ()) -> Plan:
-    asked = {"methods": methods, "tasks": ("bandit-v0",), "seeds": "0-1", "overrides": overrides, "sweeps": sweeps}
-    return make(Request("toy", "quick", **asked))  # pyright: ignore[reportArgumentType]
+def plan(*sweeps: str, methods: str = "qpilots_u,flow", settings: tuple[str, ...] = ()) -> Plan:
+    asked = {"methods": methods, "tasks": ("bandit-v0",), "seeds": "0-1", "settings": settings, "sweeps": sweeps}
+    return make(ask("toy", "quick", **asked))  # pyright: ignore[reportArgumentType]
 
 
 def alphas(found: Plan) -> list[float]:
@@ -30,8 +30,8 @@ def test_each_value_is_a_pack_and_the_others_are_as_before() -> None:
     assert {cell.key for cell in plain.cells if cell.method == "flow"} < {cell.key for cell in found.cells}
     assert len({cell.key for cell in found.cells}) == 8
     swept = found.packs[0].first
-    assert swept.provenance["hyperparameters.alpha"] == "command line"
-    said = plan(methods="qpilots_u", overrides=("qpilots_u.alpha=0.1",))
+    assert swept.provenance["hyperparameters.alpha"] == "command line, swept"
+    said = plan(methods="qpilots_u", settings=("qpilots_u.alpha=0.1",))
     assert said.cells[0].key == swept.key  # a value is a value, however it was said
 
 
@@ -43,12 +43,7 @@ def test_sweeps_are_combined() -> None:
 
 
 def test_a_sweep_wins_over_set() -> None:
-    assert alphas(plan("qpilots_u.alpha=0.1,0.2", overrides=("qpilots_u.alpha=9.0",))) == [0.1, 0.2]
-
-
-def test_lists_are_values_too() -> None:
-    found = sweep_points(["run.actor_widths=[8,8],[16]"], "flow")
-    assert found == [("run.actor_widths=[8,8]",), ("run.actor_widths=[16]",)]
+    assert alphas(plan("qpilots_u.alpha=0.1,0.2", settings=("qpilots_u.alpha=9.0",))) == [0.1, 0.2]
 
 
 WRONG = {

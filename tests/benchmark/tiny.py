@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmark.execution.worker import run_pack
 from benchmark.planning.plan import Cell, make
-from benchmark.planning.request import Request
+from benchmark.planning.request import ask
 from benchmark.planning.settings import method_table
 from benchmark.runs.records import folder_of
 from benchmark.training.build import Shared, Site, share
@@ -47,7 +47,7 @@ def cells(seeds: str = SEEDS, task: str = "corridor-v0", method: str = "flow", *
     """The cells of one tiny pack."""
     fixed = method_table(method).get("run", {})
     sizes = tuple(word for word in words(**changes) if word.split("=")[0].removeprefix("run.") not in fixed)
-    plan = make(Request("toy", "quick", methods=method, tasks=(task,), seeds=seeds, overrides=sizes))
+    plan = make(ask("toy", "quick", methods=method, tasks=(task,), seeds=seeds, settings=sizes))
     (pack,) = plan.packs
     data = {**pack.first.configuration["data"], "episodes": EPISODES}
     return [Cell({**cell.configuration, "data": data}, cell.provenance) for cell in pack.cells]

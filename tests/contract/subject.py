@@ -15,7 +15,7 @@ import numpy as np
 import methods
 from benchmark.execution.worker import run_pack
 from benchmark.planning.plan import build_method, make, value_rule
-from benchmark.planning.request import Request
+from benchmark.planning.request import ask
 from benchmark.planning.settings import BACKBONES
 from benchmark.runs.records import folder_of
 from benchmark.training import agents, trainer
@@ -55,7 +55,7 @@ class Subject:
     def __init__(self, name: str) -> None:
         self.name = name
         self.task = load_suite("toy").tasks()["bandit-v0"]
-        plan = make(Request("toy", "quick", methods=name, tasks=(self.task.name,)))
+        plan = make(ask("toy", "quick", methods=name, tasks=(self.task.name,)))
         self.configuration = plan.cells[0].configuration
         self.cls = methods.load(name)
         self.method: Any = build_method(self.cls, self.configuration)
@@ -165,7 +165,7 @@ class Subject:
         sizes = {"online_steps": UPDATES + 50, "start_training": 51, "evaluation_episodes": 100}
         sizes |= {"actor_widths": [16, 16], "value_widths": [16, 16], "flow_steps": 4}
         words = tuple(f"{self.name}.{key}={value}" for key, value in sizes.items())
-        request = Request("toy", "quick", methods=self.name, tasks=(self.task.name,), seeds="3,5", overrides=words)
+        request = ask("toy", "quick", methods=self.name, tasks=(self.task.name,), seeds="3,5", settings=words)
         (pack,) = make(request).packs
         with TemporaryDirectory() as folder:
             site = Site(Path(folder), Path(folder), 0, {"versions": {}})

@@ -19,7 +19,7 @@ import pytest
 
 import methods
 from benchmark.planning.plan import make
-from benchmark.planning.request import Request
+from benchmark.planning.request import ask
 from benchmark.planning.settings import presets
 from benchmark.runs import checkpoint
 from benchmark.training import agents
@@ -168,13 +168,13 @@ def resolves_in_every_domain(s: Subject, _: Path) -> None:
     for suite in suites():
         domains = {task.domain for task in load_suite(suite).tasks().values()}
         for preset in presets(suite):
-            assert make(Request(suite, preset, methods=s.name, seeds="0")).cells, (suite, preset)
+            assert make(ask(suite, preset, methods=s.name, seeds="0")).cells, (suite, preset)
         assert {cell.configuration["domain"] for cell in widest(suite, s.name)} == domains
 
 
 def widest(suite: str, name: str) -> list[Any]:
     """The plan of a suite's largest preset, over all tasks."""
-    plans = [make(Request(suite, preset, methods=name, seeds="0")) for preset in presets(suite)]
+    plans = [make(ask(suite, preset, methods=name, seeds="0")) for preset in presets(suite)]
     return max((plan.cells for plan in plans), key=len)
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmark.planning.plan import make
-from benchmark.planning.request import Request
+from benchmark.planning.request import ask
 from methods.rlpd import RLPD
 from tests.methods.formulas import DRAW, PROBLEM, B, D, batch, linear_critic, numbers, views
 
@@ -42,7 +42,7 @@ def test_losses() -> None:
 
 def test_it_runs_online_only_on_balanced_batches_after_a_random_warm_up() -> None:
     for suite, preset in (("ogbench", "paper"), ("ogbench", "quick"), ("toy", "quick")):
-        for cell in make(Request(suite, preset, methods="rlpd", seeds="0")).cells:
+        for cell in make(ask(suite, preset, methods="rlpd", seeds="0")).cells:
             settings = cell.configuration["settings"]
             assert (settings["offline_steps"], settings["sampling"], settings["warm_up"]) == (0, "balanced", "uniform")
             assert "methods/rlpd.toml [run]" in cell.provenance["settings.offline_steps"]

@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.execution.executors import Outcome
 from benchmark.planning.plan import Pack, Plan, make
-from benchmark.planning.request import Request
+from benchmark.planning.request import ask
 from benchmark.runs import plan_file
 from benchmark.runs.records import Records
 from slurm import job
@@ -17,7 +17,7 @@ from slurm import job
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
-    made = make(Request("toy", "quick", methods="flow,fql", tasks=("bandit-v0",), seeds="0-3"))
+    made = make(ask("toy", "quick", methods="flow,fql", tasks=("bandit-v0",), seeds="0-3"))
     plan_file.save(tmp_path, made)
     return made
 

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from benchmark.planning.plan import Pack, make
-from benchmark.planning.request import Request
+from benchmark.planning.request import ask
 from slurm.cluster import Ended
 from slurm.packing import bad_nodes, chunks, jobs_of, starved_jobs
 from slurm.profile import Profile
@@ -16,7 +16,7 @@ PROFILE = Profile(time_minutes=60, cpus=1, memory_gb=1.0)
 
 
 def packs(methods: str = "flow,bon", seeds: str = "0-4") -> tuple[Pack, ...]:
-    return make(Request("toy", "quick", methods=methods, tasks=("bandit-v0",), seeds=seeds)).packs
+    return make(ask("toy", "quick", methods=methods, tasks=("bandit-v0",), seeds=seeds)).packs
 
 
 def seeds_of(jobs: list[list[Pack]]) -> list[list[list[int]]]:

@@ -16,7 +16,7 @@ import pytest
 from analysis.store import read_runs
 from benchmark.execution.executors import Order
 from benchmark.planning.plan import Plan, make
-from benchmark.planning.request import Request
+from benchmark.planning.request import ask
 from benchmark.runs import plan_file
 from benchmark.runs.attempts import attempts_of, starts_of
 from benchmark.runs.lease import holder
@@ -212,7 +212,7 @@ def order_of(plan: Plan, root: Path, line: str) -> Order:
 
 def test_the_papers_grid_is_a_handful_of_calls(cluster: object, tmp_path: Path) -> None:
     """50 tasks x 22 methods x 8 seeds; its data are not needed to send it, so that the executor is called alone."""
-    plan = make(Request("ogbench", "paper"))
+    plan = make(ask("ogbench", "paper"))
     order = order_of(plan, tmp_path, 'extra = {begin = "now+1hour"}')
     try:
         started = time.monotonic()
@@ -231,7 +231,7 @@ def test_the_papers_grid_is_a_handful_of_calls(cluster: object, tmp_path: Path) 
 
 
 def test_what_sbatch_refuses_is_told_and_leaves_nothing(cluster: object, tmp_path: Path) -> None:
-    order = order_of(make(Request("toy", "quick", methods="flow", seeds="0")), tmp_path, 'partition = "gpus"')
+    order = order_of(make(ask("toy", "quick", methods="flow", seeds="0")), tmp_path, 'partition = "gpus"')
     with pytest.raises(SlurmError, match=r"sbatch refused the jobs .*invalid partition.*; mend the profile"):
         submit.run(order, lambda pack, event: None)
     assert list(tmp_path.glob("slurm/*")) == []

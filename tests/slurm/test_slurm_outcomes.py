@@ -19,7 +19,7 @@ import pytest
 
 from benchmark.arguments import parse
 from benchmark.planning.plan import make
-from benchmark.planning.request import Request
+from benchmark.planning.request import ask
 from benchmark.runs.attempts import attempts_of, starts_of
 from benchmark.runs.lease import holder
 from benchmark.runs.records import LEASE
@@ -133,7 +133,7 @@ def test_the_command_that_reproduces_a_failure_plans_that_cell(story: Story) -> 
     ]
     words = shlex.split(line.partition("here: python -m benchmark.launch ")[2])
     asked = parse(words)
-    request = Request(asked.suite, asked.preset, asked.methods, asked.tasks, (), asked.seeds, asked.set)
+    request = ask(asked.suite, asked.preset, asked.methods, asked.tasks, (), asked.seeds, asked.set)
     assert [cell.key for cell in make(request).cells] == [story.place.of(FAILS)[1].key]
     assert asked.executor == "local"
 

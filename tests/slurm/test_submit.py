@@ -9,7 +9,7 @@ import pytest
 from benchmark.execution.executors import Order, Outcome
 from benchmark.planning.errors import LaunchError
 from benchmark.planning.plan import Plan, make
-from benchmark.planning.request import Request
+from benchmark.planning.request import ask
 from benchmark.runs.records import Records, state_of
 from slurm import submit
 from slurm.cluster import Ended, SlurmError, Waiting
@@ -20,7 +20,7 @@ PROFILE = Profile(time_minutes=60, cpus=1, memory_gb=1.0, exclude_after=2)
 
 @pytest.fixture
 def plan() -> Plan:
-    return make(Request("toy", "quick", methods="flow", tasks=("bandit-v0",), seeds="0-3"))
+    return make(ask("toy", "quick", methods="flow", tasks=("bandit-v0",), seeds="0-3"))
 
 
 def order(root: Path, plan: Plan, **more: bool) -> Order:
@@ -117,7 +117,7 @@ def test_when_a_later_array_is_refused_the_earlier_ones_are_told(
 
     monkeypatch.setattr(submit, "submit_array", refuse)
     monkeypatch.setattr(submit, "most_jobs", lambda profile: (1, 1000))
-    both = make(Request("toy", "quick", methods="flow,bon", tasks=("bandit-v0",), seeds="0"))
+    both = make(ask("toy", "quick", methods="flow,bon", tasks=("bandit-v0",), seeds="0"))
     outcome = submitted(tmp_path, both)
     assert outcome.submitted[0] == "Submitted one"
     assert "sbatch refused" in outcome.refused

@@ -11,11 +11,11 @@ from rich.console import Console
 from benchmark.execution import progress
 from benchmark.execution.progress import Progress
 from benchmark.planning.plan import Pack, make
-from benchmark.planning.request import Request
+from benchmark.planning.request import ask
 
 
 def pack() -> Pack:
-    return make(Request("toy", "quick", methods="flow", tasks=("bandit-v0",), seeds="0-3")).packs[0]
+    return make(ask("toy", "quick", methods="flow", tasks=("bandit-v0",), seeds="0-3")).packs[0]
 
 
 def quiet() -> tuple[Console, io.StringIO]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark.planning.errors import SettingsError
 from benchmark.planning.plan import Pack, make
 from benchmark.planning.portion import left, ordered, pieces, taken
-from benchmark.planning.request import Request
+from benchmark.planning.request import ask
 
 
 def packs() -> tuple[Pack, ...]:
-    return make(Request("toy", "quick", methods="flow,bon,fql", tasks=("bandit-v0",), seeds="0-3")).packs
+    return make(ask("toy", "quick", methods="flow,bon,fql", tasks=("bandit-v0",), seeds="0-3")).packs
 
 
 def cost(pack: Pack) -> float:
@@ -40,11 +39,6 @@ def test_breadth_goes_on_where_an_earlier_launch_was() -> None:
     fql = next(pack for pack in packs() if pack.first.method == "fql")
     found = ordered([*packs()[:2], fql.of(fql.cells[1:])], "breadth", cost, {fql.kind})
     assert told(found) == [("bon", [0]), ("flow", [0]), ("fql", ALL[1:]), ("bon", ALL[1:]), ("flow", ALL[1:])]
-
-
-def test_an_unknown_order_is_told() -> None:
-    with pytest.raises(SettingsError, match="did you mean 'breadth'"):
-        ordered(packs(), "bredth", cost)
 
 
 def test_only_what_is_wanted_is_left() -> None:

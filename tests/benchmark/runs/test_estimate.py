@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.planning.plan import make
-from benchmark.planning.request import Request
+from benchmark.planning.request import ask
 from benchmark.runs.estimate import estimate, measured_rates, pack_memory, pack_seconds
 from benchmark.runs.records import folder_of
 from envs import load_suite
@@ -22,7 +22,7 @@ def write(folder: Path, lines: list[dict[str, float]]) -> None:
 
 def test_done_seeds_tell_what_the_others_will_take(tmp_path: Path) -> None:
     """One of two seeds is done, and the pack took 60 s: half of that is left. Nothing measured: the declared costs."""
-    plan = make(Request("toy", "quick", methods="fql", tasks=("bandit-v0",), seeds="0,1"))
+    plan = make(ask("toy", "quick", methods="fql", tasks=("bandit-v0",), seeds="0,1"))
     (pack,) = plan.packs
     declared = estimate(plan.packs, measured_rates(tmp_path, plan.packs))
     assert (declared.measured, declared.device_seconds) == (0, pytest.approx(pack_seconds(pack, {})))
@@ -35,7 +35,7 @@ def test_done_seeds_tell_what_the_others_will_take(tmp_path: Path) -> None:
 
 
 def test_costly_methods_are_said_to_be(tmp_path: Path) -> None:
-    packs = make(Request("ogbench", "paper", methods="flow,qpilots_m", tasks=("cube-double*task1*",))).packs
+    packs = make(ask("ogbench", "paper", methods="flow,qpilots_m", tasks=("cube-double*task1*",))).packs
     seconds = {pack.first.method: pack_seconds(pack, {}) for pack in packs}
     assert seconds["qpilots_m"] > 5 * seconds["flow"]
 
@@ -52,10 +52,10 @@ def test_costly_methods_are_said_to_be(tmp_path: Path) -> None:
 )
 def test_memory_counts_what_is_on_the_device(task: str, data: str, words: tuple[str, ...], rows: int) -> None:
     """A million rows more or less are the difference between a plan and the same with a single episode."""
-    request = Request("ogbench", "paper", methods="flow", tasks=(task,), seeds="0", data=data, overrides=words)
+    request = ask("ogbench", "paper", methods="flow", tasks=(task,), seeds="0", data=data, settings=words)
     (pack,) = make(request).packs
-    tiny = Request("ogbench", "paper", methods="flow", tasks=(task,), seeds="0", data="generated")
-    (least,) = make(dataclasses.replace(tiny, overrides=("data.episodes=1",))).packs
+    tiny = ask("ogbench", "paper", methods="flow", tasks=(task,), seeds="0", data="generated")
+    (least,) = make(dataclasses.replace(tiny, settings=("data.episodes=1",))).packs
     facts = load_suite("ogbench").tasks()[pack.first.task]
     one = 2000 if "giant" in task else 1000
     wanted = (rows - one) * 4 * (facts.observation[0] + facts.action_size + 4)

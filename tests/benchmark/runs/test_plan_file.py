@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.arguments import parse
 from benchmark.planning.plan import Plan, make
-from benchmark.planning.request import Request
+from benchmark.planning.request import ask
 from benchmark.runs.plan_file import PlanFileError, load, load_all, path_of, save
 
 
@@ -20,7 +20,7 @@ def plan(**changes: object) -> Plan:
         "overrides": words,
         "sweeps": ("fql.best_of_n=1,2",),
     }
-    return make(Request("toy", "quick", **(asked | changes)))  # pyright: ignore[reportArgumentType]
+    return make(ask("toy", "quick", **(asked | changes)))  # pyright: ignore[reportArgumentType]
 
 
 def test_a_plan_is_read_back_as_it_was(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_the_words_of_a_pack_plan_that_pack_and_no_other() -> None:
     for request in ({}, {"value": "iql", "backbone": "paper"}, {"data": "auto", "overrides": ("data.episodes=9",)}):
         for pack in plan(**request).packs:
             asked = parse([*pack.words, "--seeds", "0-2"])
-            one = Request(
+            one = ask(
                 asked.suite,
                 asked.preset,
                 asked.methods,

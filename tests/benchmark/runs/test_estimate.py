@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -54,8 +53,9 @@ def test_memory_counts_what_is_on_the_device(task: str, data: str, words: tuple[
     """A million rows more or less are the difference between a plan and the same with a single episode."""
     request = ask("ogbench", "paper", methods="flow", tasks=(task,), seeds="0", data=data, settings=words)
     (pack,) = make(request).packs
-    tiny = ask("ogbench", "paper", methods="flow", tasks=(task,), seeds="0", data="generated")
-    (least,) = make(dataclasses.replace(tiny, settings=("data.episodes=1",))).packs
+    few = ("data.episodes=1",)
+    tiny = ask("ogbench", "paper", methods="flow", tasks=(task,), seeds="0", data="generated", settings=few)
+    (least,) = make(tiny).packs
     facts = load_suite("ogbench").tasks()[pack.first.task]
     one = 2000 if "giant" in task else 1000
     wanted = (rows - one) * 4 * (facts.observation[0] + facts.action_size + 4)

@@ -8,7 +8,7 @@ from pathlib import Path
 import methods
 from benchmark.planning.errors import LaunchError, check_word
 from benchmark.planning.portion import DEPTH, ORDERS
-from benchmark.planning.request import OWN
+from benchmark.planning.request import OWN, Request, ask
 from benchmark.planning.settings import presets
 from envs import suites
 from envs._command_line import CommandLineError, parsed
@@ -117,3 +117,20 @@ def parse(words: list[str]) -> Arguments:
     check_word("--keep", arguments.keep, KEEP)
     check_word("order", arguments.order, ORDERS)
     return arguments
+
+
+def requested(arguments: Arguments, preset: str) -> Request:
+    """The request of a command line."""
+    return ask(
+        suite=arguments.suite,
+        preset=preset,
+        methods=arguments.methods,
+        tasks=arguments.tasks,
+        domains=arguments.domains,
+        seeds=arguments.seeds,
+        settings=arguments.set,
+        sweeps=arguments.sweep,
+        value=arguments.value,
+        backbone=arguments.backbone,
+        data=arguments.data,
+    )

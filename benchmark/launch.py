@@ -15,14 +15,14 @@ from typing import Any
 from rich.console import Console
 
 import methods
-from benchmark.arguments import Arguments, parse
+from benchmark.arguments import Arguments, parse, requested
 from benchmark.execution.executors import EXECUTORS, Order, Outcome, Queued, load_executor, queued_by_all
 from benchmark.execution.machine import about_this_code, cores, slurm_answers
 from benchmark.execution.progress import Bar, Progress, duration
 from benchmark.planning.errors import LaunchError, SettingsError, check_word
 from benchmark.planning.plan import PROTOCOL, Pack, Plan, identities, make
 from benchmark.planning.portion import left, ordered, taken
-from benchmark.planning.request import Request, ask, check_suite
+from benchmark.planning.request import check_suite
 from benchmark.planning.settings import presets
 from benchmark.runs import checkpoint, estimate, plan_file
 from benchmark.runs.records import folder_of, state_of
@@ -242,23 +242,6 @@ def report(outcome: Outcome, problems: list[str]) -> int:
     if outcome.refused:
         print(outcome.refused, file=sys.stderr)
     return int(bool(outcome.failed or problems or outcome.refused))
-
-
-def requested(arguments: Arguments, preset: str) -> Request:
-    """The request of a command line."""
-    return ask(
-        suite=arguments.suite,
-        preset=preset,
-        methods=arguments.methods,
-        tasks=arguments.tasks,
-        domains=arguments.domains,
-        seeds=arguments.seeds,
-        settings=arguments.set,
-        sweeps=arguments.sweep,
-        value=arguments.value,
-        backbone=arguments.backbone,
-        data=arguments.data,
-    )
 
 
 def run(words: list[str]) -> int:

@@ -17,9 +17,8 @@ from typing import Any
 
 import pytest
 
-from benchmark.arguments import parse
+from benchmark.arguments import parse, requested
 from benchmark.planning.plan import make
-from benchmark.planning.request import ask
 from benchmark.runs.attempts import attempts_of, starts_of
 from benchmark.runs.lease import holder
 from benchmark.runs.records import LEASE
@@ -133,7 +132,7 @@ def test_the_command_that_reproduces_a_failure_plans_that_cell(story: Story) -> 
     ]
     words = shlex.split(line.partition("here: python -m benchmark.launch ")[2])
     asked = parse(words)
-    request = ask(asked.suite, asked.preset, asked.methods, asked.tasks, (), asked.seeds, asked.set)
+    request = requested(asked, asked.preset)
     assert [cell.key for cell in make(request).cells] == [story.place.of(FAILS)[1].key]
     assert asked.executor == "local"
 

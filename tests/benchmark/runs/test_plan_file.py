@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.arguments import parse
+from benchmark.arguments import parse, requested
 from benchmark.planning.plan import Plan, make
 from benchmark.planning.request import ask
 from benchmark.runs.plan_file import PlanFileError, load, load_all, path_of, save
@@ -17,7 +17,7 @@ def plan(**changes: object) -> Plan:
     asked: dict[str, object] = {
         "methods": "flow,fql",
         "seeds": "0-2",
-        "overrides": words,
+        "settings": words,
         "sweeps": ("fql.best_of_n=1,2",),
     }
     return make(ask("toy", "quick", **(asked | changes)))  # pyright: ignore[reportArgumentType]
@@ -34,21 +34,10 @@ def test_a_plan_is_read_back_as_it_was(tmp_path: Path) -> None:
 
 def test_the_words_of_a_pack_plan_that_pack_and_no_other() -> None:
     """Whatever was said on the command line that planned it: here a sweep, and settings of one method and of all."""
-    for request in ({}, {"value": "iql", "backbone": "paper"}, {"data": "auto", "overrides": ("data.episodes=9",)}):
+    for request in ({}, {"value": "iql", "backbone": "paper"}, {"data": "auto", "settings": ("data.episodes=9",)}):
         for pack in plan(**request).packs:
             asked = parse([*pack.words, "--seeds", "0-2"])
-            one = ask(
-                asked.suite,
-                asked.preset,
-                asked.methods,
-                asked.tasks,
-                asked.domains,
-                asked.seeds,
-                asked.set,
-                asked.value,
-                asked.backbone,
-                asked.data,
-            )
+            one = requested(asked, asked.preset)
             assert [cell.key for cell in make(one).cells] == [cell.key for cell in pack.cells]
 
 

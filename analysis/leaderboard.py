@@ -1,211 +1,94 @@
-"""Prints and writes the leaderboard of a store: ``python -m analysis.leaderboard [--store URI|DIR] [--out DIR]``."""
+"""Prints and writes the leaderboard of some stores: ``python -m analysis.leaderboard [--store URI|DIR ...]``."""
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from io import StringIO
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-import tyro
-from rich import box
-from rich.console import Console
-from rich.table import Table as Grid
-from rich.text import Text
+from tyro.conf import UseAppendAction, arg
 
-from analysis.store import StoreError, default_store, read_runs
-from analysis.tables import COSTS, GROUP, SCORE, Cell, Table, tables
+from analysis.command_line import CommandLineError, parsed, unknown
+from analysis.files import markdown, tidy
+from analysis.runs import Choice, ChoiceError, joined
+from analysis.store import StoreError, default_store
+from analysis.tables import MEAN, Table, ordered, orders, tables
+from analysis.terminal import say, show, terminal
 
-MEAN = "mean"
-LEGEND = (
-    "Success in percent of finished runs: the mean over tasks of the mean over seeds, with its 95 % bootstrap interval "
-    "(percentile; over seeds, stratified by task); mean: over the domains. [-]: no interval, since a task has one seed "
-    "only. (n/N): n of N expected runs are counted, the others failed, have not ended or were not made; -: none is, or "
-    "the method has no such phase. Missing runs are never filled in; a method without a run of some task stands behind "
-    "the others."
-)
+FILES = ("leaderboard.md", "leaderboard.csv")
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Print the leaderboard of a tracking store; write it as leaderboard.md and leaderboard.csv."""
+    """Print the leaderboard of one tracking store or several; write it as leaderboard.md and leaderboard.csv."""
 
-    store: str = field(default_factory=default_store)
-    """MLflow URI, or a directory with mlflow.db (default: MLFLOW_TRACKING_URI, else ./results)."""
+    store: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="URI|DIR ...")] = ()
+    """MLflow URIs, or directories with mlflow.db (default: MLFLOW_TRACKING_URI, else ./results)"""
     out: Path | None = None
-    """Folder to write to (default: the store if that is a directory, else the current folder)."""
+    """folder to write to (default: the first store that is a directory, else the current folder)"""
+    suite: str = ""
+    """only this suite"""
+    preset: str = ""
+    """only this preset"""
+    methods: str = ""
+    """only these, a comma-separated list"""
+    sort: str = MEAN
+    """order of the rows: mean, name, a domain, a cost or another measure that is shown"""
+
+    @property
+    def stores(self) -> list[str]:
+        """Each once, in the order in which they were named."""
+        return list(dict.fromkeys(name for names in self.store for name in names)) or [default_store()]
+
+    @property
+    def choice(self) -> Choice:
+        return Choice(self.suite, self.preset, tuple(filter(None, map(str.strip, self.methods.split(",")))))
 
 
 def main(arguments: Arguments) -> int:
     """Read, print and write; returns the exit code."""
+    stores, choice = arguments.stores, arguments.choice
     try:
-        found = tables(read_runs(arguments.store))
-    except StoreError as error:
+        found = sorted_by(arguments.sort, tables(joined(stores, choice)))
+    except (StoreError, ChoiceError) as error:
         print(error, file=sys.stderr)
         return 1
-    if not found:
-        print(f"There are no runs in {arguments.store} yet: run the benchmark first.", file=sys.stderr)
-        return 1
-    out = arguments.out or (Path() if "://" in arguments.store else Path(arguments.store))
+    out = arguments.out or next((path for store in stores if (path := Path(store)).is_dir()), Path())
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name, text in (("leaderboard.md", markdown(found)), ("leaderboard.csv", tidy(found))):
+        for name, text in zip(FILES, (markdown(found, choice), tidy(found)), strict=True):
             (out / name).write_text(text, encoding="utf-8")
     except OSError as error:
         print(f"Cannot write to {out}: {error}", file=sys.stderr)
         return 1
-    console = Console(highlight=False)
-    show(found, console)
-    console.print(Text(f"wrote leaderboard.md and leaderboard.csv to {out}"), soft_wrap=True)
+    console = terminal()
+    show(found, console, out / FILES[0])
+    only = f" (only {choice})" if choice.parts else ""
+    say(f"wrote {' and '.join(FILES)}{only} to {out}", console)
     return 0
 
 
-def show(found: Sequence[Table], console: Console) -> None:
-    """Print for people: columns that do not fit beside each other go below, nothing is cut off."""
-    for table in found:
-        console.print(Text(title(table), style="bold"))
-        console.print(Text(caption(table)))
-        for grid in (_scores(table), _others(table), _costs(table)):
-            for part in _parts(grid, console.width):
-                _print(part, console)
-        for note in table.notes:
-            console.print(Text(f"  {note}", style="dim"))
-        console.print()
-    console.print(Text(LEGEND, style="dim"))
+def sorted_by(order: str, found: Sequence[Table]) -> list[Table]:
+    """The rows in this order; in a table that has no such column, by the mean."""
+    choices = list(dict.fromkeys(by for table in found for by in orders(table)))
+    if order not in choices:
+        raise unknown("--sort", order, choices)
+    return [ordered(table, order if order in orders(table) else MEAN) for table in found]
 
 
-def markdown(found: Sequence[Table]) -> str:
-    """The same tables as Markdown."""
-    lines = ["# Leaderboard", ""]
-    for table in found:
-        lines += [f"## {title(table)}", "", caption(table), ""]
-        for header, *rows in filter(None, (_scores(table), _others(table), _costs(table))):
-            rule = ["---", *["---:"] * (len(header) - 1)]
-            lines += ["| " + " | ".join(row) + " |" for row in (_escaped(header), rule, *map(_escaped, rows))]
-            lines.append("")
-        lines += [*(f"- {note}" for note in table.notes), ""]
-    return "\n".join([*lines, LEGEND, ""])
-
-
-def tidy(found: Sequence[Table]) -> str:
-    """One line for each group, method, domain and phase as CSV; fractions, empty where there is no number. Costs are
-    the mean over all runs of the method."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*GROUP, "method", "domain", "phase", "mean", "lo", "hi", "seeds", "expected", *COSTS])
-    for table in found:
-        for row in table.rows:
-            costs = [_number(table.costs.get((row, name))).strip("-") for name in COSTS]
-            for domain in _columns(table):
-                for phase in table.phases:
-                    cell = _cell(table, row, domain, phase)
-                    numbers = [cell.mean, *(cell.interval or (None, None))]
-                    shown = ["" if number is None else f"{number:.6f}" for number in numbers]
-                    counts = [cell.seeds, cell.expected]
-                    writer.writerow([*table.group.values(), row, domain, phase, *shown, *counts, *costs])
-    return text.getvalue()
-
-
-def title(table: Table) -> str:
-    """The group in words."""
-    group = table.group
-    return (
-        f"{group['suite']}, protocol {group['protocol']}: preset {group['preset']}, data {group['data_source']}, "
-        f"backbone {group['backbone']}, value rule {group['value']}, mujoco {group['mujoco']}"
-    )
-
-
-def caption(table: Table) -> str:
-    """What the cells of the main table hold."""
-    return f"{SCORE} in %: {' -> '.join(table.phases)}"
-
-
-def _columns(table: Table) -> list[str]:
-    return [*table.domains, MEAN] if len(table.domains) > 1 else table.domains
-
-
-def _cell(table: Table, row: str, domain: str, phase: str) -> Cell:
-    return table.scores[row, domain, phase] if domain in table.domains else table.overall[row, phase]
-
-
-def _scores(table: Table) -> list[list[str]]:
-    """Header and rows of the main table."""
-    header = ["method", *_columns(table)]
-    rows = [
-        [row, *(_text([_cell(table, row, domain, phase) for phase in table.phases], _percent) for domain in header[1:])]
-        for row in table.rows
-    ]
-    return [header, *rows]
-
-
-def _others(table: Table) -> list[list[str]]:
-    """Header and rows of the table of all other final measures; empty without any."""
-    if not table.measures:
-        return []
-    rows = [[row, *(_text([table.others[row, name]], _plain) for name in table.measures)] for row in table.rows]
-    return [["mean of final", *table.measures], *rows]
-
-
-def _costs(table: Table) -> list[list[str]]:
-    """Header and rows of what a run of each method took; empty where no run tells."""
-    if not table.costs:
-        return []
-    rows = [[row, *(_number(table.costs.get((row, name))) for name in COSTS)] for row in table.rows]
-    return [["mean of a run", *COSTS], *rows]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
-
-
-def _text(cells: Sequence[Cell], number: Callable[[Cell], str]) -> str:
-    """The phases of one cell; counts of runs only where some are missing."""
-    values = [number(cell) if cell.mean is not None else "-" for cell in cells]
-    counts = [f"{cell.seeds}/{cell.expected}" for cell in cells if cell.expected]
-    holes = any(cell.seeds != cell.expected for cell in cells)
-    value = values[0] if set(values) == {"-"} else " -> ".join(values)
-    return f"{value} ({' -> '.join(dict.fromkeys(counts))})" if holes else value
-
-
-def _percent(cell: Cell) -> str:
-    interval = "-" if cell.interval is None else ",".join(f"{100 * end:.0f}" for end in cell.interval)
-    return f"{100 * (cell.mean or 0.0):.0f} [{interval}]"
-
-
-def _plain(cell: Cell) -> str:
-    return f"{cell.mean:.4g}"
-
-
-def _escaped(row: Sequence[str]) -> list[str]:
-    return [text.replace("|", "\\|") for text in row]
-
-
-def _parts(rows: list[list[str]], width: int) -> list[list[list[str]]]:
-    """Cut a table into ones that fit this width, each with the first column and at least one other."""
-    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
-    parts: list[list[int]] = []
-    for column in range(1, len(widths)):
-        if not parts or sum(widths[i] for i in (0, *parts[-1], column)) > width:
-            parts.append([])
-        parts[-1].append(column)
-    return [[[row[0], *(row[i] for i in part)] for row in rows] for part in parts]
-
-
-def _print(rows: list[list[str]], console: Console) -> None:
-    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
-    for index, name in enumerate(rows[0]):
-        grid.add_column(Text(name), justify="right" if index else "left", no_wrap=True)
-    for row in rows[1:]:
-        grid.add_row(*map(Text, row))
-    needed = sum(max(map(len, column)) + 2 for column in zip(*rows, strict=True))
-    width = console.width
-    console.width = max(needed, width)  # a single cell wider than the terminal is wrapped by it, not cut off by rich
-    console.print(grid)
-    console.width = width
-    console.print()
+def command(words: Sequence[str]) -> int:
+    """Run with these words; 2 where they make no sense."""
+    try:
+        arguments = parsed(Arguments, "python -m analysis.leaderboard", words)
+        if () in arguments.store:
+            raise CommandLineError("--store needs the address or the folder of a store")
+        return main(arguments)
+    except CommandLineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Arguments, prog="python -m analysis.leaderboard")))
+    sys.exit(command(sys.argv[1:]))

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from analysis import statistics
+from analysis.natural import natural
+from analysis.notes import COST, PARAMS, notes
+from analysis.runs import GROUP, current
 
-GROUP = ("suite", "protocol", "preset", "data_source", "backbone", "value", "mujoco")
-"""Tags that runs must share to stand in one table; of mujoco's version, the first two numbers."""
-TAGS = (*GROUP, "bench.key", "method", "domain", "task", "seed", "git_commit", "git_dirty", "gpu", "host")
 PHASES = ("offline", "online")
 SCORE = "success"
+MEAN, NAME = "mean", "name"
+"""Of the ways to order the rows, those that every table has; the mean is also a column."""
 FINAL = "metrics.final/"
-COST = "metrics.cost/"
-COSTS = ("wall_hours", "device_hours")
-"""Of a finished run, over all its attempts; a device that packs share is shared between them."""
-PARAMS = ("params.settings.", "params.data.", "params.hyperparameters.")
-OWN_PARAMS = ("params.settings.", "params.hyperparameters.")
-"""Those that are shown without the name of their group."""
-MANY = 3
-"""Rows that share a value are named one by one up to this number."""
+COSTS = {"wall_time": "wall_hours", "device_time": "device_hours"}
+"""What is shown, and the measure behind it: of a finished run, over all its attempts, in hours; a device that packs
+share is shared between them."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +45,7 @@ class Table:
 
     group: dict[str, str]
     rows: list[str]
+    order: str
     domains: list[str]
     phases: list[str]
     measures: list[str]
@@ -60,38 +57,36 @@ class Table:
 
 
 def tables(runs: pl.DataFrame) -> list[Table]:
-    """All tables of these runs, one for each group, sorted; depends on nothing but the runs."""
-    frame = _latest(runs)
+    """All tables of these runs, one for each group, sorted; depends on nothing but the runs. Rows by mean."""
+    frame = current(runs)  # sorted, and the groups with it
     groups = frame.partition_by(GROUP, as_dict=True, maintain_order=True) if len(frame) else {}
-    return [_table(dict(zip(GROUP, map(str, key), strict=True)), part) for key, part in sorted(groups.items())]
+    return [_table(dict(zip(GROUP, map(str, key), strict=True)), part) for key, part in groups.items()]
 
 
-def _latest(runs: pl.DataFrame) -> pl.DataFrame:
-    """This project's runs with their tags as columns; of several with one key the one started last."""
-    columns = [pl.col(f"tags.{t}") if f"tags.{t}" in runs.columns else pl.lit(None, pl.String) for t in TAGS]
-    frame = runs.with_columns(column.alias(tag) for column, tag in zip(columns, TAGS, strict=True))
-    frame = frame.filter(pl.col("bench.key").is_not_null()).with_columns(pl.col(TAGS).fill_null("unknown"))
-    frame = frame.with_columns(
-        pl.col("mujoco").alias("mujoco_full"), pl.col("mujoco").str.extract(r"^(\d+\.\d+)").fill_null("unknown")
-    )
-    frame = frame.sort("started", "run_id").unique("bench.key", keep="last", maintain_order=True)
-    return frame.sort(*GROUP, "method", "domain", "task", "seed", "bench.key")
+def orders(table: Table) -> list[str]:
+    """What its rows can be ordered by."""
+    return [MEAN, NAME, *table.domains, *(shown for shown in COSTS if _told(table, shown)), *table.measures]
+
+
+def ordered(table: Table, by: str) -> Table:
+    """Its rows in this order, which it must have; those without the number last, equal ones by name."""
+    return replace(table, rows=sorted(table.rows, key=lambda row: (*_rank(table, row, by), natural(row))), order=by)
 
 
 def _table(group: dict[str, str], frame: pl.DataFrame) -> Table:
     frame = frame.with_columns(_row_names(frame))
     finished = frame.filter(pl.col("status") == "FINISHED")
     finals = [name for name in frame.columns if name.startswith(FINAL) and finished[name].count()]
-    measures = [name.removeprefix(FINAL) for name in finals]
+    measures = sorted((name.removeprefix(FINAL) for name in finals), key=natural)
     skipped = _skipped(frame)
     had = [phase for phase in PHASES if any((row, phase) not in skipped for row in frame["row"])]
     phases = [phase for phase in PHASES if f"{phase}_{SCORE}" in measures] or had[:1]
     scored = [f"{phase}_{SCORE}" for phase in phases]
     samples = {name: _samples(finished, FINAL + name) for name in (*scored, *measures) if name in measures}
     seeds = {task: part["seed"].n_unique() for (task,), part in frame.partition_by("task", as_dict=True).items()}
-    places = frame.select("domain", "task").unique().sort("domain", "task").rows()
-    names = sorted(frame["row"].unique())
-    domains = sorted(frame["domain"].unique())
+    places = sorted(set(frame.select("domain", "task").rows()), key=lambda place: tuple(map(natural, place)))
+    names = sorted(frame["row"].unique(), key=natural)
+    domains = sorted(frame["domain"].unique(), key=natural)
     others = [name for name in measures if name not in scored]
 
     def cell(row: str, measure: str, within: Sequence[str], tasks: set[str]) -> Cell:
@@ -103,9 +98,10 @@ def _table(group: dict[str, str], frame: pl.DataFrame) -> Table:
         return _cell(values, sum(seeds[task] for group in chosen for task in group))
 
     overall = {(row, p): cell(row, f"{p}_{SCORE}", domains, set(seeds)) for row in names for p in phases}
-    return Table(
+    table = Table(
         group=group,
-        rows=sorted(names, key=lambda row: _rank(row, overall[row, phases[-1]])),
+        rows=names,
+        order=NAME,
         domains=domains,
         phases=phases,
         measures=others,
@@ -113,22 +109,31 @@ def _table(group: dict[str, str], frame: pl.DataFrame) -> Table:
         overall=overall,
         others={(r, m): cell(r, m, domains, {task for _, task in samples[m]}) for r in names for m in others},
         costs=_costs(finished),
-        notes=_notes(frame, seeds) + _spent(finished),
+        notes=notes(frame, seeds),
     )
+    return ordered(table, MEAN)
 
 
 def _row_names(frame: pl.DataFrame) -> pl.Series:
-    """The method, and where one task of it was run with several configurations, what tells these apart."""
+    """The method with what was swept, and with what tells apart several configurations of one task."""
     params = [name for name in frame.columns if name.startswith(PARAMS)]
-    varied: dict[str, list[str]] = {}
-    for (method, _), part in frame.partition_by("method", "task", as_dict=True, maintain_order=True).items():
-        known = varied.setdefault(str(method), [])
-        known += [name for name in params if name not in known and part[name].n_unique() > 1]
-    names = []
-    for run in frame.to_dicts():
-        parts = [f"{name.split('.', 2)[2]}={run[name]}" for name in sorted(varied[run["method"]])]
-        names.append(" ".join([run["method"], *parts]))
+    names = [" ".join(filter(None, parts)) for parts in frame.select("method", "swept").rows()]
+    while varied := _varied(frame.with_columns(pl.Series("row", names, dtype=pl.String)), params):
+        told = [
+            [f"{name.split('.', 2)[2]}={run[name] or 'unset'}" for name in varied.get(row, ())]
+            for row, run in zip(names, frame.to_dicts(), strict=True)
+        ]
+        names = [" ".join([row, *parts]) for row, parts in zip(names, told, strict=True)]
     return pl.Series("row", names, dtype=pl.String)
+
+
+def _varied(frame: pl.DataFrame, params: Sequence[str]) -> dict[str, list[str]]:
+    """Row -> the parameters that have several values on one task; of the rows that have such."""
+    found: dict[str, set[str]] = {}
+    for (row, _), part in frame.partition_by("row", "task", as_dict=True).items():
+        if several := {name for name in params if part[name].n_unique() > 1}:
+            found.setdefault(str(row), set()).update(several)
+    return {row: sorted(names, key=natural) for row, names in found.items()}
 
 
 def _skipped(frame: pl.DataFrame) -> set[tuple[str, str]]:
@@ -144,7 +149,7 @@ def _skipped(frame: pl.DataFrame) -> set[tuple[str, str]]:
 def _costs(finished: pl.DataFrame) -> dict[tuple[str, str], float]:
     """(row, cost) -> its mean over the runs that tell it."""
     found: dict[tuple[str, str], float] = {}
-    for name in COSTS:
+    for name in COSTS.values():
         if COST + name in finished.columns:
             means = finished.group_by("row").agg(pl.col(COST + name).mean()).drop_nulls()
             found |= {(row, name): value for row, value in means.rows()}
@@ -171,56 +176,26 @@ def _cell(values: list[list[np.ndarray]], expected: int) -> Cell:
     return Cell(statistics.mean(strata, weights), statistics.interval(strata, weights), count, expected, covered)
 
 
-def _rank(row: str, cell: Cell) -> tuple[bool, float, str]:
-    """Best first; a mean that lacks a task is of other things and stands behind."""
-    return not cell.covered, -(cell.mean if cell.mean is not None else 0.0), row
+def _told(table: Table, shown: str) -> bool:
+    return any(name == COSTS[shown] for _, name in table.costs)
 
 
-def _notes(frame: pl.DataFrame, seeds: dict[object, int]) -> list[str]:
-    """What is counted, and every setting that the numbers depend on."""
-    status = frame["status"]
-    finished, failed = int((status == "FINISHED").sum()), int((status == "FAILED").sum())
-    counts = "-".join(str(count) for count in sorted({min(seeds.values()), max(seeds.values())}))
-    commits = sorted({c[:10] + (" (dirty)" if d == "true" else "") for c, d in frame["git_commit", "git_dirty"].rows()})
-    same, differing = _settings(frame)
-    unfinished = len(frame) - finished - failed
-    notes = [
-        f"runs: {finished} finished, {failed} failed, {unfinished} unfinished; seeds per task: {counts}",
-        f"mujoco {', '.join(sorted(frame['mujoco_full'].unique()))}; code {', '.join(commits)}",
-    ]
-    notes += [f"settings: {', '.join(same)}"] if same else []
-    return notes + [f"differs: {line}" for line in differing]
+def lacks(table: Table, row: str, by: str) -> bool:
+    """Whether this row has not the number to order by, or a mean that lacks a task, and so is of other things."""
+    if by == NAME:
+        return False
+    return (row, COSTS[by]) not in table.costs if by in COSTS else not _ranked(table, row, by).covered
 
 
-def _spent(finished: pl.DataFrame) -> list[str]:
-    """What all finished runs took together, and on what."""
-    if COST + COSTS[1] not in finished.columns or not finished[COST + COSTS[1]].count():
-        return []
-    devices = ", ".join(sorted(finished["gpu"].unique()))
-    hosts = finished["host"].n_unique()
-    return [f"cost: {finished[COST + COSTS[1]].sum():.3g} device-hours in all, on {devices} ({hosts} hosts)"]
+def _rank(table: Table, row: str, by: str) -> tuple[bool, float]:
+    """Smaller is further up."""
+    if by in COSTS:
+        return lacks(table, row, by), table.costs.get((row, COSTS[by]), 0.0)
+    return lacks(table, row, by), 0.0 if by == NAME else -(_ranked(table, row, by).mean or 0.0)
 
 
-def _settings(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
-    """Settings with one value in the whole group, and the others with the values of each row that has them."""
-    same, differing = [], []
-    for name in sorted(name for name in frame.columns if name.startswith(PARAMS)):
-        short = name.split(".", 2)[2] if name.startswith(OWN_PARAMS) else name.removeprefix("params.")
-        by_row = {
-            str(row): "/".join(sorted(part[name].fill_null("unset").unique()))
-            for (row,), part in frame.partition_by("row", as_dict=True, maintain_order=True).items()
-        }
-        values = set(by_row.values())
-        if values == {"unset"}:
-            continue
-        if len(values) > 1:
-            told = sorted((row, value) for row, value in by_row.items() if value != "unset")
-            usual, count = Counter(value for _, value in told).most_common(1)[0]
-            if count > MANY:
-                told = [*((row, value) for row, value in told if value != usual), ("the others that have it", usual)]
-            differing.append(f"{short}: " + ", ".join(f"{row} {value}" for row, value in told))
-        elif frame[name].n_unique() > 1:
-            differing.append(f"{short}: {values.pop()}, by task")
-        else:
-            same.append(f"{short}={values.pop()}")
-    return same, differing
+def _ranked(table: Table, row: str, by: str) -> Cell:
+    """The cell of this row in the column to order by: of a score that of its last phase."""
+    if by == MEAN:
+        return table.overall[row, table.phases[-1]]
+    return table.scores[row, by, table.phases[-1]] if by in table.domains else table.others[row, by]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
+from benchmark.execution.machine import version_lines
+
 COMMANDS = """\
 python -m benchmark.launch    plan runs and carry them out, here or on a cluster; then the leaderboard
 python -m benchmark.status    what became of the runs that were launched
@@ -12,7 +16,7 @@ python -m benchmark.speed     how fast the program itself is
 python -m analysis.leaderboard     the tables, from MLflow alone
 python -m slurm.doctor             whether a cluster is ready
 
-Each has --help."""
+Each has --help; with --version this one prints what runs record of the code and its packages."""
 
 if __name__ == "__main__":
-    print(COMMANDS)
+    print("\n".join(version_lines()) if "--version" in sys.argv else COMMANDS)

@@ -2,75 +2,96 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import methods
+from benchmark.execution.executors import EXECUTORS
+from benchmark.execution.work import STALE
 from benchmark.planning.errors import LaunchError, check_word
 from benchmark.planning.portion import DEPTH, ORDERS
-from benchmark.planning.request import OWN, Request, ask
-from benchmark.planning.settings import presets
+from benchmark.planning.request import DATA, OWN, PRESET, REFERENCE, VALUES, Request, ask
+from benchmark.planning.settings import BACKBONES_ASKED, PRESETS, presets
 from envs import suites
-from envs._command_line import CommandLineError, parsed
+from envs._command_line import CommandLineError, option, parsed
 
 SEVERAL = ("--tasks", "--domains", "--set", "--sweep")
 """Options that take several values, side by side or each after the option's name."""
 
 
-KEEP = ("all", "parameters", "nothing")
+KEPT = ("all", "parameters", "nothing")
 """What may stay of a finished run's checkpoints."""
+
+
+def one_of(words: Iterable[str], usual: str | None = None) -> Any:
+    """An option that is one of a few words."""
+    return option("|".join(words), usual)
+
+
+ALL_PRESETS = sorted(path.stem for path in PRESETS.glob("*.toml"))
+QUICK = "paper where a SLURM controller answers or a profile is given, else quick"
 
 
 @dataclass(frozen=True)
 class Arguments:
-    suite: str
+    suite: Annotated[str, one_of(suites())]
     """suite of tasks"""
-    methods: str = "all"
-    """all, or a comma-separated list"""
-    tasks: tuple[str, ...] = ()
-    """globs of task names; by default the preset's"""
-    domains: tuple[str, ...] = ()
-    """domains, in full"""
-    seeds: str = ""
-    """0-7, or 0,2,5; by default the preset's"""
-    preset: str = ""
-    """sizes and budgets; by default paper where a SLURM controller answers or a profile is given, quick elsewhere"""
-    set: tuple[str, ...] = ()
+    methods: Annotated[str, option("all|NAME,NAME,...", "all")] = "all"
+    """which methods; --list --methods NAME shows what one can be told"""
+    tasks: Annotated[tuple[str, ...], option("GLOB ...", "the preset's")] = ()
+    """patterns of task names, as --list shows them"""
+    domains: Annotated[tuple[str, ...], option("NAME ...", "those of the preset's tasks")] = ()
+    """all tasks of these domains, in full or as the commands for data call them"""
+    seeds: Annotated[str, option("0-7|0,2,5", "as many as the preset says")] = ""
+    """seeds of the runs"""
+    preset: Annotated[
+        str, one_of(ALL_PRESETS, "paper where a SLURM controller answers or a profile is given, else quick")
+    ] = ""
+    """sizes and budgets"""
+    set: Annotated[tuple[str, ...], option("OWNER.KEY=VALUE ...", "nothing")] = ()
     """METHOD.KEY=VALUE, run.KEY=VALUE for all methods (that do not fix KEY), value.KEY=VALUE for the value rule,
     data.KEY=VALUE for the data (procedure, seed, episodes, shards)"""
-    sweep: tuple[str, ...] = ()
+    sweep: Annotated[tuple[str, ...], option("OWNER.KEY=VALUE,VALUE ...", "nothing")] = ()
     """METHOD.KEY=VALUE,VALUE,..., or run.KEY=...: one run for each value (and each combination of several sweeps)"""
-    value: str = OWN
-    """own (each method's), or one rule for all: td, iql"""
-    backbone: str = "reference"
-    """reference, paper or as_published"""
-    data: str = "preset"
+    value: Annotated[str, one_of(VALUES, OWN)] = OWN
+    """each method's own value rule, or one for all"""
+    backbone: Annotated[str, one_of(BACKBONES_ASKED, REFERENCE)] = REFERENCE
+    """activation and time features, of all methods"""
+    data: Annotated[str, one_of(DATA, PRESET)] = PRESET
     """official (downloaded where they are missing), generated, what the preset says (nothing is downloaded), or auto:
     official files that are there, else generated"""
-    data_dir: Path = Path("~/.ogbench/data")
+    data_dir: Annotated[Path, option("DIR", "~/.ogbench/data")] = Path("~/.ogbench/data")
     """where data are found, downloaded and generated"""
-    mirror: str = ""
-    """address to download official data from, in place of the package's"""
-    out: Path = Path("results")
+    mirror: Annotated[str, option("URL", "the package's")] = ""
+    """address to download official data from"""
+    out: Annotated[Path, option("DIR", "results")] = Path("results")
     """folder for runs, tracking database and leaderboard"""
-    executor: str = ""
-    """local or slurm; by default slurm for the preset paper or with a profile, local for the others"""
-    profile: str = ""
-    """what a cluster's jobs look like: gpu (by default), shared, cpu, or a TOML file (slurm/profiles); implies slurm"""
-    jobs: int = 0
-    """worker processes of the local executor; by default one for each core"""
-    limit: int = 0
+    executor: Annotated[str, one_of(EXECUTORS, "slurm for the preset paper or with a profile, else local")] = ""
+    """where the runs are carried out"""
+    profile: Annotated[str, option("NAME|FILE", "gpu")] = ""
+    """what a cluster's jobs look like: gpu, shared, cpu, or a TOML file (slurm/profiles); implies slurm"""
+    jobs: Annotated[int, option("N", "one for each core")] = 0
+    """worker processes of the local executor"""
+    limit: Annotated[int, option("N", "all")] = 0
     """take so many unfinished cells at the most"""
-    budget_hours: float = 0.0
+    budget_hours: Annotated[float, option("HOURS", "no limit")] = 0.0
     """take what fits into so many device-hours, by the estimate"""
-    order: str = DEPTH
+    order: Annotated[str, one_of(ORDERS, DEPTH)] = DEPTH
     """depth: all seeds of a method and task together; breadth: one seed of everything first"""
-    keep: str = "parameters"
-    """what stays of the checkpoints of a finished run: all, parameters or nothing"""
-    retry: bool = False
+    keep: Annotated[str, one_of(KEPT, KEPT[1])] = KEPT[1]
+    """what stays of the checkpoints of a finished run"""
+    stale: Annotated[str, one_of(STALE, "rerun with the local executor, refuse with slurm")] = ""
+    """runs that other code of their method made: make them anew (they are set aside), keep them, or refuse to launch"""
+    retry: Annotated[bool, option(usual="no")] = False
     """slurm: send also what failed three times for the same reason"""
-    dry_run: bool = False
+    dry_run: Annotated[bool, option(usual="no")] = False
     """print the plan (for slurm with the script that would be sent) and stop; needs no data, tracker or scheduler"""
+    list: Annotated[bool, option(usual="no")] = False
+    """print what can be asked for under this preset, tasks and settings with their sources, and stop"""
+    version: Annotated[bool, option(usual="no")] = False
+    """print what runs record of this code and its packages, and stop; needs no --suite"""
 
 
 def description() -> str:
@@ -114,7 +135,9 @@ def parse(words: list[str]) -> Arguments:
             raise LaunchError(f"--{name} {value} is less than nothing; leave it out for no limit")
     if arguments.profile and arguments.executor == "local":
         raise LaunchError("--profile says what jobs of a cluster look like; leave it out, or say --executor slurm")
-    check_word("--keep", arguments.keep, KEEP)
+    check_word("--keep", arguments.keep, KEPT)
+    if arguments.stale:
+        check_word("--stale", arguments.stale, STALE)
     check_word("order", arguments.order, ORDERS)
     return arguments
 

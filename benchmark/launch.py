@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
-from collections import Counter
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-import methods
 from benchmark.arguments import Arguments, parse, requested
-from benchmark.execution.executors import EXECUTORS, Order, Outcome, Queued, load_executor, queued_by_all
-from benchmark.execution.machine import about_this_code, cores, slurm_answers
-from benchmark.execution.progress import Bar, Progress, duration
+from benchmark.execution.executors import EXECUTORS, Order, Outcome, load_executor
+from benchmark.execution.machine import about_this_code, cores, slurm_answers, version_lines
+from benchmark.execution.progress import Bar, Progress
+from benchmark.execution.work import KEEP, REFUSE, RERUN, Portion, Work, check_stale, look, settle, summarise
 from benchmark.planning.errors import LaunchError, SettingsError, check_word
-from benchmark.planning.plan import PROTOCOL, Pack, Plan, identities, make
-from benchmark.planning.portion import left, ordered, taken
+from benchmark.planning.listing import listing
+from benchmark.planning.plan import PROTOCOL, Plan, identities, make
 from benchmark.planning.request import check_suite
 from benchmark.planning.settings import presets
-from benchmark.runs import checkpoint, estimate, plan_file
-from benchmark.runs.records import folder_of, state_of
+from benchmark.runs import checkpoint, plan_file
+from benchmark.runs.records import folder_of
+from benchmark.runs.superseded import all_of
 from benchmark.tracking import tracker as tracking
 from benchmark.tracking.pusher import Pusher
 from envs import load_suite
@@ -50,77 +49,6 @@ def choose(arguments: Arguments) -> tuple[str, str, str]:
     return preset, executor, line
 
 
-def data_taken(plan: Plan) -> list[str]:
-    """What the plan trains on, with the number of datasets of each provenance where there are several."""
-    told = load_suite(plan.suite).provenance
-    kinds = Counter(told(identity) for identity in identities(plan.packs))
-    if kinds.total() > 3:
-        return [f"{count} {provenance}" for provenance, count in sorted(kinds.items())]
-    return [f"{identity['name']} ({told(identity)})" for identity in identities(plan.packs)]
-
-
-@dataclass(frozen=True)
-class Work:
-    """A plan as it stands: the state of each cell by its key, and the packs that this launch takes, in their order."""
-
-    states: dict[str, str]
-    queued: dict[str, Queued]
-    packs: list[Pack]
-    cost: estimate.Estimate
-    later: int
-    """Cells that a limit or budget leaves for another launch."""
-
-
-def look(plan: Plan, arguments: Arguments, executor: str = "local") -> Work:
-    """What is done, what others have, and what is left to take. Raises LaunchError where a scheduler that packs will
-    be sent to does not say what it has; for others it matters little, since a cell that runs is leased."""
-    root = arguments.out.expanduser().resolve()
-    states = {cell.key: state_of(folder_of(root, cell.key)) for cell in plan.cells}
-    try:
-        queued = queued_by_all(root)
-    except LaunchError:
-        if executor != "local" and not arguments.dry_run:
-            raise
-        queued = {}
-    rates = estimate.measured_rates(root, plan.packs)
-    seconds = partial(estimate.pack_seconds, rates=rates)
-    begun = {pack.kind for pack in plan.packs if any(states[c.key] == "done" or c.key in queued for c in pack.cells)}
-    open_ = left(plan.packs, lambda cell: states[cell.key] != "done" and cell.key not in queued)
-    packs = taken(
-        ordered(open_, arguments.order, seconds, begun), arguments.limit, 3600 * arguments.budget_hours, seconds
-    )
-    count = sum(len(pack.cells) for pack in open_) - sum(len(pack.cells) for pack in packs)
-    return Work(states, queued, packs, estimate.estimate(packs, rates), count)
-
-
-def hours(seconds: float) -> str:
-    """To a tenth, or small ones to three digits."""
-    return f"{seconds / 3600:,.1f}" if seconds >= 3600 else f"{seconds / 3600:.3g}"
-
-
-def summarise(plan: Plan, work: Work) -> list[str]:
-    """The plan in a few lines: what there is, what is done, what the rest will cost."""
-    counts = Counter(work.states.values())
-    count = sum(len(pack.cells) for pack in work.packs)
-    names = {cell.method for cell in plan.cells}, {cell.task for cell in plan.cells}, {cell.seed for cell in plan.cells}
-    methods_, tasks, seeds = map(len, names)
-    more = len(plan.packs) - methods_ * tasks
-    swept = f" and {more} packs more for swept values" if more else ""
-    cost, basis = work.cost, f"{work.cost.measured} of {len(work.packs)} packs timed before, the rest by declared costs"
-    mine = [work.queued[cell.key] for cell in plan.cells if cell.key in work.queued and work.states[cell.key] != "done"]
-    others = f", with the scheduler {len(mine)}" if mine else ""
-    others += f", left for later {work.later}" if work.later else ""
-    lines = [
-        f"{len(plan.cells)} cells in {len(plan.packs)} packs: {methods_} methods x {tasks} tasks x {seeds} seeds"
-        f"{swept} (suite {plan.suite}, preset {plan.preset})",
-        f"data: {', '.join(data_taken(plan))}",
-        f"done {counts['done']}, begun {counts['begun']}, failed before {counts['failed']}{others}, to do {count}",
-        f"to do: {cost.updates:,} updates, about {hours(cost.device_seconds)} device-hours "
-        f"({duration(cost.device_seconds)} on one device; {basis}), up to {cost.memory / 2**30:.1f} GiB in one pack",
-    ]
-    return lines + [f"unavailable: {reason}" for reason in methods.available()[1].values()]
-
-
 def make_writable(root: Path) -> None:
     try:
         (root / "runs").mkdir(parents=True, exist_ok=True)
@@ -131,29 +59,34 @@ def make_writable(root: Path) -> None:
         raise LaunchError(f"cannot write to {root} ({error.strerror}); give another folder with --out") from error
 
 
-def order_of(plan: Plan, packs: list[Pack], arguments: Arguments) -> Order:
+def order_of(plan: Plan, work: Work, arguments: Arguments) -> Order:
     root, data = arguments.out.expanduser().resolve(), arguments.data_dir.expanduser().resolve()
     about = about_this_code(plan.name)
+    codes = {name: work.changed.today[name] for name in {pack.first.method for pack in work.packs}}
     site = {"root": str(root), "data": str(data), "about": about, "keep": arguments.keep}
-    return Order(plan, packs, site, arguments.jobs or cores(), arguments.profile or "gpu", arguments.retry)
+    site |= {"codes": codes, "keep_stale": work.stale == KEEP}
+    jobs = arguments.jobs or cores()
+    return Order(plan, work.packs, site, jobs, arguments.profile or "gpu", arguments.retry)
 
 
-def execute(order: Order, work: Work, arguments: Arguments, executor: Any, console: Console) -> int:
-    """Data, runs, records into MLflow, leaderboard; the exit status."""
+def execute(order: Order, work: Work, arguments: Arguments, executor: Any, console: Console, again: str) -> int:
+    """Data, runs, records into MLflow, leaderboard; the exit status. ``again``: the command that goes on with it."""
     root, plan = Path(order.site["root"]), order.plan
     uri, experiment = tracking.default_uri(root), f"{plan.suite}/v{PROTOCOL}"
     prepare_tracking(uri, experiment, root, None if executor.WAITS else console)
-    folders = [folder_of(root, cell.key) for cell in plan.cells]
+    for line in settle(root, plan, work):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    folders = [*all_of(root, work.states), *(folder_of(root, key) for key in work.states)]
     for key in (key for key, state in work.states.items() if state == "done"):
         checkpoint.sweep(folder_of(root, key) / "checkpoint")
     pusher = Pusher(tracking.Tracker(uri, experiment), lambda: folders)
     outcome = Outcome()
     if work.packs:
-        new = write_plan(root, plan, order.site["data"])
+        new = write_plan(root, plan, order.site["data"], again)
         try:
             prepare_data(order, arguments, console)
             pusher.start()
-            with Progress(console, len(work.packs)) as progress:
+            with Progress(console, len(work.packs), work.expected, order.jobs) as progress:
                 outcome = executor.run(order, progress.hear)
         except LaunchError:
             if new:  # nothing of it was begun
@@ -196,11 +129,11 @@ def nothing_to_do(work: Work) -> str:
     return "Nothing to do: every cell is done."
 
 
-def write_plan(root: Path, plan: Plan, data: str) -> bool:
+def write_plan(root: Path, plan: Plan, data: str, command: str) -> bool:
     """Whether it was not there before."""
     new = not plan_file.path_of(root, plan.name).exists()
     try:
-        plan_file.save(root, plan, data)
+        plan_file.save(root, plan, data, command)
         return new
     except OSError as error:
         raise LaunchError(
@@ -229,38 +162,60 @@ def show_leaderboard(root: Path, uri: str) -> int:
 
 def report(outcome: Outcome, problems: list[str]) -> int:
     """List what went wrong, and what others do; 1 if anything did."""
-    if outcome.failed:
-        print(f"{len(outcome.failed)} cells failed; run the same command again to try them once more:", file=sys.stderr)
-        for cell, text in outcome.failed:
+    for cells, what in (
+        (outcome.failed, "failed; run the same command again to try them once more"),
+        (outcome.held, "were left to other processes"),
+        (outcome.changed, "were left, since code changed; run the same command again"),
+    ):
+        if cells:
+            print(f"{len(cells)} cells {what}:", file=sys.stderr)
+        for cell, text in cells:
             print(f"  {cell.method} on {cell.task}, seed {cell.seed}: {text}", file=sys.stderr)
-    if outcome.held:
-        print(f"{len(outcome.held)} cells were left to other processes:", file=sys.stderr)
-        for cell, text in outcome.held:
+    if outcome.changed:
+        print(
+            f"{len(outcome.changed)} cells were left, since code changed; run the same command again:", file=sys.stderr
+        )
+        for cell, text in outcome.changed:
             print(f"  {cell.method} on {cell.task}, seed {cell.seed}: {text}", file=sys.stderr)
     for problem in problems:
         print(f"tracking: {problem}", file=sys.stderr)
     if outcome.refused:
         print(outcome.refused, file=sys.stderr)
-    return int(bool(outcome.failed or problems or outcome.refused))
+    return int(bool(outcome.failed or problems or outcome.refused or outcome.changed))
 
 
 def run(words: list[str]) -> int:
     """Carry out a command line; the exit status."""
+    if "--version" in words:
+        print("\n".join(version_lines()))
+        return 0
     arguments = parse(words)
     preset, name, line = choose(arguments)
-    plan = make(requested(arguments, preset), arguments.data_dir.expanduser())
-    work = look(plan, arguments, name)
+    request = requested(arguments, preset)
+    if arguments.list:
+        print("\n".join(listing(request, [] if arguments.methods == "all" else list(request.methods))))
+        return 0
+    plan = make(request, arguments.data_dir.expanduser())
+    portion = Portion(arguments.order, arguments.limit, 3600 * arguments.budget_hours)
+    stale = arguments.stale or (RERUN if name == "local" else REFUSE)
+    root = arguments.out.expanduser().resolve()
+    work = look(root, plan, portion, stale, name != "local" and not arguments.dry_run)
     # A wrong command leaves standard output empty, so nothing is printed before the plan stands.
     executor = load_executor(name)
-    order = order_of(plan, work.packs, arguments)
+    order = order_of(plan, work, arguments)
     if not arguments.dry_run:
+        check_stale(work)
         executor.check(order)
         make_writable(arguments.out.expanduser())
     preview = executor.preview(order) if arguments.dry_run else []
     console = Console()
-    for text in (line, *summarise(plan, work), *preview):
+    for text in (line, *summarise(plan, work, order.jobs if executor.WAITS else 0), *preview):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
-    return 0 if arguments.dry_run else execute(order, work, arguments, executor, console)
+    return 0 if arguments.dry_run else execute(order, work, arguments, executor, console, command(words))
+
+
+def command(words: list[str]) -> str:
+    return "python -m benchmark.launch " + shlex.join(words)
 
 
 def main() -> None:

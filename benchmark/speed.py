@@ -17,9 +17,9 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import methods
-from benchmark.arguments import Arguments as LaunchArguments
-from benchmark.launch import look, summarise
+from benchmark.execution.work import REFUSE, Portion, look, summarise
 from benchmark.planning.plan import Plan, make
+from benchmark.planning.portion import DEPTH
 from benchmark.planning.request import ask
 from benchmark.runs import plan_file
 from benchmark.runs.records import folder_of, write_json
@@ -69,11 +69,10 @@ def measure(rounds: int) -> None:
     with TemporaryDirectory() as folder:
         root = Path(folder)
         pretend(root, plan)
-        arguments = LaunchArguments("ogbench", out=root)
         parts: dict[str, Callable[[], object]] = {
             "words to cells": grid,
-            "states, what is left, its cost": lambda: summarise(plan, look(plan, arguments)),
-            "all of it": lambda: summarise(made := grid(), look(made, arguments)),
+            "states, what is left, its cost": lambda: summarise(plan, look(root, plan, Portion(DEPTH), REFUSE)),
+            "all of it": lambda: summarise(made := grid(), look(root, made, Portion(DEPTH), REFUSE)),
             "writing the plan down": lambda: plan_file.save(root, plan),
             "status, from the plan's file": lambda: look_at_all(root),
         }

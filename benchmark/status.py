@@ -3,7 +3,8 @@
 The runs are those of the plans that were launched; one that is not wanted any more is forgotten by deleting its file.
 
 States are computed, never stored: from the runs' own files first, then from one question to the scheduler. Exit status:
-0 if every planned cell is done, 1 if some failed or are lost, 3 if all others are still on their way.
+0 if every planned cell is done, 1 if some failed or are lost, 3 if some others are still on their way, 4 if nothing is
+on its way and something is left.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,22 +20,28 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+import methods
 from benchmark.execution import failures
 from benchmark.execution.executors import Queued, queued_by_all
-from benchmark.execution.progress import duration
 from benchmark.planning.errors import LaunchError, SettingsError
 from benchmark.planning.plan import Cell, Pack
 from benchmark.planning.portion import left
 from benchmark.runs import estimate, plan_file
-from benchmark.runs.attempts import attempts_of
+from benchmark.runs.attempts import METHOD_CODE, Lines, attempts_of, codes_of
+from benchmark.runs.changed import SHORT, Changed, by_method, compare, told
+from benchmark.runs.estimate import spoken
+from benchmark.runs.fingerprint import Sources
 from benchmark.runs.lease import holder
 from benchmark.runs.plan_file import PlanFileError
-from benchmark.runs.records import LEASE, folder_of, state_of
+from benchmark.runs.records import LEASE, REFUSED, folder_of, state_of
 from envs._command_line import carried_out, parsed
 
-STATES = ("done", "running", "queued", "requeued", "failed", "lost", "planned")
-"""``lost``: begun, and neither done nor failed, and nobody is at it; the launch command takes it up again."""
+STATES = ("done", "running", "queued", "requeued", "failed", "lost", "stale", "planned")
+"""``lost``: begun, and neither done nor failed, and nobody is at it; the launch command takes it up again. ``stale``:
+made, or sent to be made, by other code of its method than today's, and nobody is at it; the launch command decides."""
 BAD, MOVING = ("failed", "lost"), ("running", "queued", "requeued")
+LEFT = (*BAD, "stale", "planned")
+"""What the launch command takes up."""
 WATCH_SECONDS = 60.0
 
 
@@ -42,8 +49,8 @@ WATCH_SECONDS = 60.0
 class Arguments:
     """Tell what became of the planned runs under a folder.
 
-    Exit status: 0 if all are done, 1 if some failed or are lost, 3 if the others are still on their way. A plan that is
-    not wanted any more is forgotten by deleting its file under plans/.
+    Exit status: 0 if all are done, 1 if some failed or are lost, 3 if some others are still on their way, 4 if nothing
+    is and something is left. A plan that is not wanted any more is forgotten by deleting its file under plans/.
     """
 
     out: Path = Path("results")
@@ -61,6 +68,10 @@ class Standing:
     packs: list[Pack]
     states: dict[str, str]
     queued: dict[str, Queued]
+    attempts: dict[str, Lines]
+    changed: Changed
+    commands: list[str] = field(default_factory=list)
+    """The launch commands of plans of which something is left."""
     unheard: str = ""
     """Why the scheduler could not be asked."""
     damaged: list[str] = field(default_factory=list)
@@ -74,21 +85,23 @@ class Standing:
     @property
     def exit_status(self) -> int:
         found = set(self.states.values())
-        return 1 if found & set(BAD) else 0 if found <= {"done"} else 3
+        return 1 if found & set(BAD) else 3 if self.moves else 0 if found <= {"done"} else 4
 
 
-def cell_state(root: Path, key: str, queued: Mapping[str, Queued]) -> str:
-    """One of STATES."""
+def cell_state(root: Path, key: str, queued: Mapping[str, Queued], stale: bool = False) -> str:
+    """One of STATES; ``stale``: whether other code of its method made it."""
     folder = folder_of(root, key)
     state = state_of(folder)
     if state == "done":
-        return state
+        return "stale" if stale else state
     if state == "failed":  # a job that runs has been at it, and goes on with others
-        return "queued" if key in queued and not queued[key].running else state
+        return "queued" if key in queued and not queued[key].running else "stale" if stale else state
     if holder(folder / LEASE):
         return "running"
     if key in queued and not (queued[key].ending and _left_for_good(folder)):
         return "requeued" if state == "begun" else "queued"
+    if stale or (folder / REFUSED).exists():
+        return "stale"
     return "lost" if state == "begun" else state
 
 
@@ -97,15 +110,21 @@ def _left_for_good(folder: Path) -> bool:
     return next(reversed(attempts_of(folder)), {}).get("how") != "requeued"
 
 
-def look(root: Path) -> Standing:
-    """Read every plan under a root. Raises PlanFileError, or LaunchError where there is none."""
+def _distinct(plans: Iterable[plan_file.Stored]) -> list[Pack]:
+    """The packs of several plans, each cell once."""
     packs: list[Pack] = []
     seen: set[str] = set()
-    plans, damaged = plan_file.load_all(root)
     for pack in (pack for plan in plans for pack in plan.packs):
-        new = [cell for cell in pack.cells if cell.key not in seen]  # plans may share cells
+        new = [cell for cell in pack.cells if cell.key not in seen]
         packs += [pack.of(new)] if new else []
         seen |= {cell.key for cell in new}
+    return packs
+
+
+def look(root: Path) -> Standing:
+    """Read every plan under a root. Raises PlanFileError, or LaunchError where there is none."""
+    plans, damaged = plan_file.load_all(root)
+    packs = _distinct(plans)
     if not packs:
         raise LaunchError(
             damaged[0]
@@ -117,8 +136,14 @@ def look(root: Path) -> Standing:
         queued = queued_by_all(root)
     except LaunchError as error:
         unheard = str(error)
-    keys = [cell.key for pack in packs for cell in pack.cells]
-    return Standing(packs, {key: cell_state(root, key, queued) for key in keys}, queued, unheard, damaged)
+    cells = [cell for pack in packs for cell in pack.cells]
+    attempts: dict[str, Lines] = {cell.key: attempts_of(folder_of(root, cell.key)) for cell in cells}
+    known = [cell for cell in cells if cell.method in methods.names()]
+    changed = compare(root, known, attempts, {c.key: state_of(folder_of(root, c.key)) for c in cells}, Sources.read())
+    states = {cell.key: cell_state(root, cell.key, queued, cell.key in changed.stale) for cell in cells}
+    left_over = [plan for plan in plans if any(states[c.key] in LEFT for pack in plan.packs for c in pack.cells)]
+    commands = list(dict.fromkeys(plan.command for plan in left_over if plan.command))
+    return Standing(packs, states, queued, attempts, changed, commands, unheard, damaged)
 
 
 def table(standing: Standing) -> Table:
@@ -142,17 +167,19 @@ def _cells(standing: Standing) -> dict[str, Cell]:
 def summary(root: Path, standing: Standing) -> list[str]:
     """Counts, what the rest will cost, and what somebody has to do."""
     counts = Counter(standing.states.values())
-    rates = estimate.measured_rates(root, standing.packs)
-    rest = estimate.estimate(left(standing.packs, lambda cell: standing.states[cell.key] != "done"), rates)
-    lines = [
-        f"{counts.total()} cells: " + ", ".join(f"{state} {counts[state]}" for state in STATES if counts[state]),
-        f"the rest takes about {rest.device_seconds / 3600:,.1f} device-hours "
-        f"({duration(rest.device_seconds)} on one device)",
-    ]
+    lines = [f"{counts.total()} cells: " + ", ".join(f"{state} {counts[state]}" for state in STATES if counts[state])]
+    if rest := left(standing.packs, lambda cell: standing.states[cell.key] != "done"):
+        cells = _cells(standing)
+        done = ((cell, standing.attempts[key]) for key, cell in cells.items() if standing.states[key] in ("done", "stale"))
+        lines.append(
+            f"the rest takes {spoken(estimate.estimate(rest, estimate.measured(done)).device_seconds, 'device')}"
+        )
     if counts["failed"]:
         lines.append(f"why they failed: python -m benchmark.status --out {root} --failed")
-    if counts["failed"] or counts["lost"] or counts["planned"]:
-        lines.append("what failed, is lost or was never begun is taken up by its launch command, given again")
+    if any(counts[state] for state in LEFT):
+        mend = [f"  {command}" for command in standing.commands] or ["  their launch command, given again"]
+        lines += ["what failed, is lost, stale or was never begun is taken up by", *mend]
+    lines += code_lines(standing)
     if standing.unheard:
         lines.append(f"the scheduler can't be asked, so that what it has seems planned or lost: {standing.unheard}")
     lines += standing.damaged
@@ -166,6 +193,24 @@ def summary(root: Path, standing: Standing) -> list[str]:
     held = {each.job: each.reason for each in standing.queued.values() if "held" in each.reason.lower()}
     lines += [f"job {job} is held ({reason}): scontrol release {job}" for job, reason in sorted(held.items())]
     return lines
+
+
+def code_lines(standing: Standing) -> list[str]:
+    """What other code made, and where runs that are done were made by several."""
+    cells, lines = _cells(standing), []
+    if stale := [key for key in standing.changed.stale if standing.states[key] == "stale"]:
+        mend = "the launch command with --stale rerun makes them anew, with --stale keep counts them as they are"
+        lines.append(f"stale, by other code of their method: {by_method(stale, cells)}; {mend}")
+    made: dict[str, Counter[str]] = defaultdict(Counter)
+    for key, cell in cells.items():
+        if standing.states[key] in ("done", "stale") and (codes := codes_of(standing.attempts[key], METHOD_CODE)):
+            made[cell.method]["+".join(code[:SHORT] for code in codes)] += 1
+    lines += [
+        f"mixed code of {name}: " + ", ".join(f"{code} ({count} runs)" for code, count in counts.most_common())
+        for name, counts in sorted(made.items())
+        if len(counts) > 1 or any("+" in code for code in counts)
+    ]
+    return lines + told(standing.changed)
 
 
 def show(root: Path, arguments: Arguments, console: Console) -> Standing:

@@ -34,7 +34,7 @@ class Arguments:
 def folders_of(root: Path) -> dict[str, list[Path]]:
     """Run folders by the experiment that they belong to."""
     found: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(root.glob("runs/*/*/config.json")):
+    for path in [*sorted(root.glob("superseded/*/*/config.json")), *sorted(root.glob("runs/*/*/config.json"))]:
         try:
             config = read_json(path)
             found[f"{config['suite']}/v{config['protocol']}"].append(path.parent)

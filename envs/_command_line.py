@@ -8,15 +8,24 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
 Arguments = TypeVar("Arguments")
 
 
+PLAIN = (tyro.conf.FlagCreatePairsOff,)
+"""A switch has one name: --retry, and no --no-retry beside it."""
+
+
 class CommandLineError(Exception):
     """A command line that makes no sense; the text is one sentence that says how to mend it."""
+
+
+def option(metavar: str | None = None, usual: str | None = None) -> Any:
+    """What the help says of an option: the words that it takes, and what is meant where it is left out."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=None if usual is None else f"(by default {usual})")
 
 
 def parsed(kind: type[Arguments], program: str, words: list[str], description: str | None = None) -> Arguments:
@@ -24,7 +33,7 @@ def parsed(kind: type[Arguments], program: str, words: list[str], description: s
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(kind, prog=program, description=description, args=words)
+            return tyro.cli(kind, prog=program, description=description, args=words, config=PLAIN)
     except SystemExit as exit_:
         if not exit_.code:
             raise

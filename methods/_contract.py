@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol
 from methods._flow import flow_matching
 from methods._given import Act, Array, Backbone, Batch, Copy, Draw, Losses, Problem, Views, named_key
 from methods._nets import Network, critic, velocity_field
-from methods._traced import Traced
+from methods._traced import Traced, added
 from methods._values import TD, NextAct
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Problem",
     "ValueRule",
     "Views",
+    "added",
     "named_key",
 ]
 

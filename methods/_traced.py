@@ -12,6 +12,12 @@ constant = jax.lax.stop_gradient
 """The same numbers, without a gradient: sg[.] in the papers."""
 
 
+def added(before: Any, default: Any = dataclasses.MISSING) -> Any:
+    """A setting that there was not from the start: ``before`` is the value that says what was so far. At that value it
+    is left out of a run's configuration, and so of its key, and it is filled in where a configuration is read."""
+    return dataclasses.field(default=default, kw_only=True, metadata={"before": before})
+
+
 class Traced:
     """Parent of frozen dataclasses: a field annotated ``float`` is a traced leaf, every other field is static.
 

@@ -89,6 +89,8 @@ def run(root: Path, submission: str, index: int) -> None:
     clear(stored["scratch"])
     for cell, text in outcome.held:
         print(f"left to another process: {cell.method} on {cell.task}, seed {cell.seed}: {text}", flush=True)
+    for cell, text in outcome.changed:
+        print(f"left, since code changed: {cell.method} on {cell.task}, seed {cell.seed}: {text}", flush=True)
     if warned.signal == signal.SIGUSR2:
         warned.requeue(signal.SIGUSR2, None)
     elif warned.signal:

@@ -39,11 +39,13 @@ class Order:
 
 @dataclass
 class Outcome:
-    """What became of the packs: cells that failed, or that others work on, each with a sentence; whether Ctrl-C ended
-    it early, whether a worker broke down; what was sent elsewhere, in lines for the user."""
+    """What became of the packs: cells that failed, that others work on, or that were left since code changed, each with
+    a sentence; whether Ctrl-C ended it early, whether a worker broke down; what was sent elsewhere, in lines for the
+    user."""
 
     failed: list[tuple[Cell, str]] = field(default_factory=list)
     held: list[tuple[Cell, str]] = field(default_factory=list)
+    changed: list[tuple[Cell, str]] = field(default_factory=list)
     stopped: bool = False
     broken: bool = False
     submitted: list[str] = field(default_factory=list)

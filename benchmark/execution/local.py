@@ -180,8 +180,10 @@ class Local:
             by_key = {cell.key: cell for cell in pack.cells}
             self.outcome.failed += [(by_key[key], text) for key, text in event["failed"]]
             self.outcome.held += [(by_key[key], text) for key, text in event["held"]]
+            self.outcome.changed += [(by_key[key], text) for key, text in event["changed"]]
             worker.pack = None
-            phase = "failed" if event["failed"] else "left to another process" if event["held"] else "done"
+            fates = {"failed": "failed", "changed": "left, since code changed", "held": "left to another process"}
+            phase = next((word for name, word in fates.items() if event[name]), "done")
             self.listener(pack, {"phase": phase})
 
     def _broken(self, worker: Worker, pack: Pack, status: int) -> None:

@@ -11,6 +11,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from benchmark.runs.fingerprint import Sources
+from envs import suites
+
 RECORDED_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "mujoco", "ogbench")
 
 
@@ -61,3 +64,15 @@ def about_this_code(plan: str) -> dict[str, Any]:
         "lock_hash": hashlib.sha256("\n".join(installed).encode()).hexdigest()[:16],
         "versions": versions | {"python": platform.python_version()},
     }
+
+
+def version_lines() -> list[str]:
+    """What is recorded of code and packages, for people."""
+    about, sources = about_this_code(""), Sources.read()
+    lines = [
+        f"policy-extraction-benchmark {importlib.metadata.version('policy-extraction-benchmark')}",
+        f"code {about['git_commit'] or 'not from a git checkout'}{' (edited since)' if about['git_dirty'] else ''}",
+        *(f"shared code of {suite} {sources.shared(suite)}" for suite in suites()),
+        f"installed packages {about['lock_hash']}",
+    ]
+    return lines + [f"{name} {version}" for name, version in about["versions"].items()]

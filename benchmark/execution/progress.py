@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +13,12 @@ from rich.live import Live
 from rich.table import Table
 
 from benchmark.planning.plan import Pack
+from benchmark.runs.estimate import spoken
 
 LINE_SECONDS = 60.0
 """Between two plain lines of one pack in one phase: no less, and no more, even if nothing is heard of it."""
-ENDS = ("done", "failed", "stopped", "left to another process", "halved")
+NOTHING: Mapping[str, float] = {}
+ENDS = ("done", "failed", "stopped", "left to another process", "left, since code changed", "halved")
 """Phases in which a pack leaves the display."""
 
 
@@ -54,12 +57,20 @@ def duration(seconds: float | None) -> str:
 
 
 class Progress:
-    """One line for each running pack; a line is kept for each that ended."""
+    """One line for each running pack; a line is kept for each that ended, with what is left of all.
+
+    ``expected``: seconds that each pack will take, by its name; ``jobs``: how many run at a time.
+    """
 
     HEADINGS = ("method", "task", "seeds", "phase", "step", "steps/s", "left", "success")
 
-    def __init__(self, console: Console, total: int) -> None:
-        self.console, self.total, self.ended = console, total, 0
+    def __init__(
+        self, console: Console, total: int, expected: Mapping[str, float] | None = None, jobs: int = 1
+    ) -> None:
+        self.console, self.total, self.ended, self.jobs = console, total, 0, jobs
+        self.expected = dict(expected or {})
+        """Of the packs that have not ended."""
+        self.took, self.thought = 0.0, 0.0
         self.rows: dict[str, Row] = {}
         self.live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
         self._lock, self._over = threading.RLock(), threading.Event()
@@ -103,14 +114,30 @@ class Progress:
         if self.live:
             self.live.update(self._table())
 
+    def left(self) -> float | None:
+        """Seconds until all packs have ended: as estimated, corrected by how those that ended kept to it."""
+        if not self.expected:
+            return None
+        scale = self.took / self.thought if self.thought else 1.0
+        now = time.monotonic()
+        rest = {name: scale * seconds for name, seconds in self.expected.items()}
+        for name, row in self.rows.items():
+            spent = now - row.started
+            rest[name] = max(rest.get(name, 0.0) - spent, row.left or 0.0)
+        return max(sum(rest.values()) / self.jobs, *rest.values())
+
     def _end(self, row: Row) -> None:
         self.ended += 1
+        thought = self.expected.pop(row.pack.name, 0.0)
+        if row.phase == "done":
+            self.took, self.thought = self.took + time.monotonic() - row.started, self.thought + thought
         del self.rows[row.pack.name]
         first = row.pack.first
         success = "" if row.success is None else f", success {100 * row.success:.0f} %"
         spent = duration(time.monotonic() - row.started)
-        counted = f"[{self.ended}/{self.total}]"
-        self.say(f"{counted} {first.method} on {first.task}: {row.phase}{success}, {spent}")
+        counted, left = f"[{self.ended}/{self.total}]", self.left()
+        rest = "" if left is None else f"; {spoken(left)} left in all"
+        self.say(f"{counted} {first.method} on {first.task}: {row.phase}{success}, {spent}{rest}")
 
     def _line(self, row: Row) -> None:
         now, (then, phase) = time.monotonic(), row.printed
@@ -121,7 +148,10 @@ class Progress:
             self.say(f"{method} on {task}, seeds {seeds}: {', '.join(fact for fact in facts if fact)}")
 
     def _table(self) -> Table:
-        table = Table(*self.HEADINGS, box=None, pad_edge=False)
+        left = self.left()
+        rest = "" if left is None else f", {spoken(left)} left in all"
+        caption = f"{self.ended} of {self.total} packs ended{rest}"
+        table = Table(*self.HEADINGS, box=None, pad_edge=False, caption=caption, caption_justify="left")
         for row in self.rows.values():
             table.add_row(*row.cells())
         return table

@@ -15,15 +15,17 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TextIO
 
 import jax
 
+from benchmark.execution.code import Code, left_as_begun, left_as_sent
 from benchmark.planning.errors import SettingsError
 from benchmark.planning.plan import Cell
 from benchmark.runs import checkpoint
+from benchmark.runs.attempts import METHOD_CODE
 from benchmark.runs.lease import LeaseHeld, LeaseLost
 from benchmark.runs.records import NoProgress, Records, RunDamaged, folder_of, state_of
 from benchmark.training import agents
@@ -49,10 +51,17 @@ MENDABLE = (
 
 @dataclass
 class Result:
-    """What became of a pack's cells beside those that are done: failed, and those that another process works on."""
+    """What became of a pack's cells beside those that are done: failed, those that another process works on, and those
+    that were left as they are, since the code of their method is another than they were begun or sent with."""
 
     failed: list[tuple[Cell, str]] = field(default_factory=list)
     held: list[tuple[Cell, str]] = field(default_factory=list)
+    changed: list[tuple[Cell, str]] = field(default_factory=list)
+
+    @property
+    def told(self) -> set[str]:
+        """Keys of all of these."""
+        return {cell.key for cell, _ in (*self.failed, *self.held, *self.changed)}
 
 
 def run_pack(site: Site, cells: Sequence[Cell], report: Report, stop: Stop) -> Result:
@@ -66,6 +75,7 @@ def run_pack(site: Site, cells: Sequence[Cell], report: Report, stop: Stop) -> R
             except LeaseHeld as error:
                 result.held.append((cell, str(error)))
         mine = [each for each in members if state_of(each.records.folder) != "done"]  # by another, before the lease
+        mine = _of_this_code(site, mine, result)
         if mine:
             _run_members(site, mine, about, report, stop, result)
         return result
@@ -78,21 +88,28 @@ def run_pack(site: Site, cells: Sequence[Cell], report: Report, stop: Stop) -> R
         taken = [each.cell for each in members if each.records.lost]
         result.held += [(cell, f"{cell.key} was taken over by another process") for cell in taken]
     except MENDABLE as error:
-        others = {cell.key for cell, _ in (*result.held, *result.failed)}
+        text, others = sentence(error, site.root), result.told
         left = [cell for cell in cells if cell.key not in others and state_of(folder_of(site.root, cell.key)) != "done"]
-        _note_failure(members, about, type(error).__name__, sentence(error, site.root))
-        result.failed += [(cell, sentence(error, site.root)) for cell in left]
+        _note_failure([each for each in members if each.cell.key not in others], about, type(error).__name__, text)
+        result.failed += [(cell, text) for cell in left]
         return result
     finally:
         for member in members:
             member.records.close()
-    told = {cell.key for cell, _ in (*result.held, *result.failed)}
-    rest = [cell for cell in cells if cell.key not in told]
+    rest = [cell for cell in cells if cell.key not in result.told]
     if taken and rest:  # the others of the pack go on from their last checkpoint
         more = run_pack(site, rest, report, stop)
     else:
         more = Result(held=[(cell, f"the lease of {cell.key} could not be read") for cell in rest])
-    return Result(result.failed + more.failed, result.held + more.held)
+    return Result(result.failed + more.failed, result.held + more.held, result.changed + more.changed)
+
+
+def _of_this_code(site: Site, members: list[Member], result: Result) -> list[Member]:
+    """The members that no other code of their method began, or all where that does not matter."""
+    mine = site.about.get(METHOD_CODE)
+    if mine and not site.keep_stale:
+        result.changed += left_as_begun(site.root, [member.cell for member in members], mine)
+    return [member for member in members if member.cell.key not in result.told]
 
 
 def _note_failure(members: Sequence[Member], about: Mapping[str, Any], error: str, text: str) -> None:
@@ -187,6 +204,7 @@ class Channel:
 
 def serve(channel: Channel) -> None:
     """Run packs until told to stop."""
+    code = Code()
     site = channel.next()["site"]
     if site["cores"]:
         os.sched_setaffinity(0, site["cores"])  # before JAX sizes its thread pools
@@ -194,14 +212,27 @@ def serve(channel: Channel) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     while "run" in (message := channel.next()):
         cells = [Cell(each["configuration"], each["provenance"]) for each in message["run"]]
-        about = site["about"] | {"pack": message["pack"], "device_share": site["device_share"]}
-        here = Site(Path(site["root"]), Path(site["data"]), site["env_workers"], about, site["keep"])
+        edited = code.was_edited(cells[0].method)
         try:
-            result = run_pack(here, cells, lambda event: channel.tell({"progress": event}), channel.stopped)
+            result = _run_or_leave(channel, site, message["pack"], cells, code, edited)
         except Stopped:
             channel.tell({"stopped": True})
             return
-        channel.tell({name: [(cell.key, text) for cell, text in getattr(result, name)] for name in ("failed", "held")})
+        channel.tell({each.name: [(c.key, text) for c, text in getattr(result, each.name)] for each in fields(Result)})
+        if edited:
+            return
+
+
+def _run_or_leave(
+    channel: Channel, site: Mapping[str, Any], pack: str, cells: Sequence[Cell], code: Code, edited: bool
+) -> Result:
+    """Run a pack if its method is the one that it was sent with."""
+    root = Path(site["root"])
+    if left := left_as_sent(root, cells, site["codes"], code, edited):
+        return Result(changed=left)
+    about = site["about"] | code.about(cells[0]) | {"pack": pack, "device_share": site["device_share"]}
+    here = Site(root, Path(site["data"]), site["env_workers"], about, site["keep"], site["keep_stale"])
+    return run_pack(here, cells, lambda event: channel.tell({"progress": event}), channel.stopped)
 
 
 def main() -> None:

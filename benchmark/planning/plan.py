@@ -10,10 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import methods
 from benchmark.planning.errors import SettingsError, nearest
 from benchmark.planning.request import OWN, PRESET, SETTINGS, Request
-from benchmark.planning.settings import Resolved, Settings, preset_table, read_toml, resolve, typed
+from benchmark.planning.settings import Resolved, Settings, before, preset_table, read_values, resolve, told, typed
 from benchmark.planning.words import COMMAND_LINE
 from envs import load_suite
 from envs._suite import Task
@@ -111,7 +110,7 @@ def rule_settings(asked: str, overrides: Mapping[str, Any]) -> tuple[dict[str, A
     if asked == OWN:
         return {}, {}
     types = {name: hint for name, hint in get_type_hints(RULES[asked]).items() if name not in ("averaged", "needs")}
-    values = dict(read_toml(methods.FOLDER / "_values.toml").get(asked, {}))
+    values = dict(read_values().get(asked, {}))
     source = f"methods/_values.toml ({values.pop('source', '')})"
     provenance = dict.fromkeys(values, source) | dict.fromkeys(overrides, COMMAND_LINE)
     for key, value in overrides.items():
@@ -135,11 +134,12 @@ def value_rule(configuration: Mapping[str, Any], method: Method) -> ValueRule:
 
 def build_method(cls: type[Method], configuration: Mapping[str, Any]) -> Method:
     """The method with a cell's hyperparameters."""
-    return cls(**configuration["hyperparameters"])
+    return cls(**{**before(cls), **configuration["hyperparameters"]})
 
 
 def as_settings(values: Mapping[str, Any]) -> Settings:
-    """Settings of a configuration read back from JSON."""
+    """Settings of a configuration read back from JSON; what was added since is as it was before."""
+    values = {**before(Settings), **values}
     return Settings(**{name: typed("record", name, values[name], SETTINGS[name]) for name in SETTINGS})
 
 
@@ -214,7 +214,7 @@ def _common(request: Request, method: str, task: Task) -> dict[str, Any]:
 def _pack(
     cls: type[Method], common: dict[str, Any], resolved: Resolved, seeds: Sequence[int], words: tuple[str, ...]
 ) -> Pack:
-    values = {"settings": resolved.settings, "hyperparameters": resolved.hyperparameters}
+    values = {"settings": told(Settings, resolved.settings), "hyperparameters": told(cls, resolved.hyperparameters)}
     plain = json.loads(json.dumps(values))
     rule = value_rule({**common, **plain}, build_method(cls, plain))
     plain["settings"]["value_used"] = type(rule).__name__.lower()

@@ -68,6 +68,17 @@ class Settings:
     warm_up: str = "policy"
 
 
+def before(declared: type) -> dict[str, Any]:
+    """What each setting that was `added` to a dataclass says of what was before."""
+    return {each.name: each.metadata["before"] for each in dataclasses.fields(declared) if "before" in each.metadata}
+
+
+def told(declared: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that a configuration holds: all but those that are as before."""
+    left_out = before(declared)
+    return {key: value for key, value in values.items() if key not in left_out or value != left_out[key]}
+
+
 WORDS = {"sampling": ("joint", "balanced"), "warm_up": ("policy", "uniform")}
 """Settings that are one of a few words."""
 FACTS = ("chunk_length", "discount", "pessimism", "sparse", "horizon")
@@ -117,6 +128,11 @@ def only(where: str, table: Iterable[str], known: Iterable[str]) -> None:
             raise SettingsError(f"{name!r} in {where} is nothing that anybody reads{nearest(name, known)}")
 
 
+def read_values() -> dict[str, dict[str, Any]]:
+    """The settings of each value rule, with their sources."""
+    return read_toml(methods.FOLDER / "_values.toml")
+
+
 @cache
 def every_domain() -> frozenset[str]:
     """Domains of all suites."""
@@ -156,23 +172,26 @@ def typed(where: str, key: str, value: Any, wanted: Any) -> Any:
     raise SettingsError(f"{key} in {where} is {value!r}; it must be a {wanted_name}")
 
 
+def run_layers(task: Task, suite: str, preset: str) -> list[Layer]:
+    """The layers that no method takes part in, lowest first."""
+    facts = {key: getattr(task, key) for key in FACTS}
+    defaults = {each.name: each.default for each in dataclasses.fields(Settings) if each.name not in facts}
+    of_preset = preset_table(suite, preset).get("settings", {})
+    return [("program", defaults), (f"suite {suite}, {task.domain}", facts), (f"preset {preset} [{suite}]", of_preset)]
+
+
 def layers(cls: type[Method], name: str, task: Task, suite: str, preset: str) -> list[Layer]:
     """Every layer but the command line's, lowest first."""
     file, table = f"methods/{name}.toml", method_table(name)
-    facts = {key: getattr(task, key) for key in FACTS}
-    defaults = {each.name: each.default for each in dataclasses.fields(Settings) if each.name not in facts}
-    sections = [
+    program, *of_run = run_layers(task, suite, preset)
+    return [
+        program,
+        (f"methods/{name}.py", {"clip_norm": cls.clip_norm}),
+        *of_run,
         (f"{file} [default]", table.get("default", {})),
         (f"{file} [domain.{task.domain}]", table.get("domain", {}).get(task.domain, {})),
         (f"{file} [preset.{preset}.{suite}]", table.get("preset", {}).get(preset, {}).get(suite, {})),
         (f"{file} [run]", table.get("run", {})),
-    ]
-    return [
-        ("program", defaults),
-        (f"methods/{name}.py", {"clip_norm": cls.clip_norm}),
-        (f"suite {suite}, {task.domain}", facts),
-        (f"preset {preset} [{suite}]", preset_table(suite, preset).get("settings", {})),
-        *sections,
     ]
 
 

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 Lines = Sequence[Mapping[str, Any]]
+METHOD_CODE, SHARED_CODE = "method_fingerprint", "shared_fingerprint"
+"""What an attempt notes of the code that it runs; none before there were fingerprints."""
+UNKNOWN = "unknown"
 
 
 class Cost(NamedTuple):
@@ -48,6 +51,17 @@ def starts_of(attempts: Iterable[Mapping[str, Any]]) -> dict[int, dict[str, Any]
 def ends_of(attempts: Iterable[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
     """How each attempt ended that has, by its number."""
     return {line["attempt"]: line for line in attempts if "end" in line}
+
+
+def code_of(attempts: Lines, kind: str) -> str:
+    """METHOD_CODE or SHARED_CODE of the newest attempt that noted it; empty without any."""
+    return next((start[kind] for start in reversed(starts_of(attempts).values()) if start.get(kind)), "")
+
+
+def codes_of(attempts: Lines, kind: str) -> list[str]:
+    """Every code that a run went on with, in order; empty where no attempt noted any."""
+    found = list(dict.fromkeys(start.get(kind) or UNKNOWN for start in starts_of(attempts).values()))
+    return [] if found == [UNKNOWN] else found
 
 
 def cost_of(attempts: Lines) -> Cost:

@@ -77,6 +77,21 @@ def retire(folder: Path, keep: str) -> None:
         go_back(folder, None)
 
 
+def reduce(folder: Path) -> None:
+    """Of a run that was done and is set aside: its networks alone, as where parameters are what to keep."""
+    if not (folder / FINAL).exists() and (found := usable(folder)):
+        with _open(found[0].path) as stored:
+            kept = {f"['{part}']": f".{part}" for part in ("parameters", "slow")}
+            arrays = {
+                new + name.removeprefix(old): stored[name]
+                for new, old in kept.items()
+                for name in stored.files
+                if name.startswith(old + "[")
+            }
+        _write(folder / FINAL, arrays)
+    go_back(folder, None)
+
+
 def sweep(folder: Path) -> None:
     """Of a run that was done, and killed before it could retire its checkpoints."""
     if (folder / FINAL).exists():

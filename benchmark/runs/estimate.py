@@ -1,22 +1,21 @@
-"""What a plan will cost: updates, time, device-hours and memory. An estimate, and printed as one.
+"""What a plan will cost: updates, time on a device and memory. An estimate, and printed as one.
 
-The base flow's time for an update and an environment step's come with the preset; a method's file says how many times
-as much an update of it costs there. Where other seeds of the same pack are done, what they took is used instead.
+The base flow's time for an update and an environment step's come with the preset, and so does that of a pack's start
+(its process, its data, compilation); a method's file says how many times as much an update of it costs there. Where
+other seeds of the same method and task are done, what they took is used instead, and of a start what others took.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from benchmark.planning.plan import Pack
+from benchmark.planning.plan import Cell, Pack
 from benchmark.planning.settings import method_table, preset_table
-from benchmark.runs.attempts import attempts_of, cost_of
-from benchmark.runs.records import folder_of
+from benchmark.runs.attempts import Lines, cost_of, starts_of
 from envs import load_suite
 
 FLOAT_BYTES = 4
@@ -32,35 +31,92 @@ class Estimate:
     measured: int
 
 
-Rates = Mapping[tuple[str, str], float]
-"""Device seconds of a seed by (method, task), measured."""
+NOTHING = Estimate(0, 0.0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What runs took before: ``seeds``: device seconds of a seed by (method, task); ``starts``: seconds from a pack's
+    start to its first update, compilation included, by method."""
+
+    seeds: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    starts: Mapping[str, float] = field(default_factory=dict)
+
+
 ENOUGH = 3
 """Finished seeds of a method and task that are looked at."""
 
 
-def measured_rates(root: Path, packs: Sequence[Pack]) -> Rates:
-    """The median of what finished seeds took, from their attempts."""
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for cell in (cell for pack in packs for cell in pack.cells):
-        known = found[cell.method, cell.task]
-        folder = folder_of(root, cell.key)
-        if len(known) < ENOUGH and (folder / "done.json").exists():
-            known.append(3600 * cost_of(attempts_of(folder)).device_hours)
-    return {name: median(values) for name, values in found.items() if values}
+def measured(done: Iterable[tuple[Cell, Lines]]) -> Measured:
+    """The medians of what finished seeds took, from their attempts."""
+    seeds: dict[tuple[str, str], list[float]] = defaultdict(list)
+    starts: dict[str, list[float]] = defaultdict(list)
+    for cell, attempts in done:
+        if len(seeds[cell.method, cell.task]) < ENOUGH:
+            seeds[cell.method, cell.task].append(3600 * cost_of(attempts).device_hours)
+            began = [each for each in starts_of(attempts).values() if "ready" in each]
+            starts[cell.method] += [(each["ready"] - each["start"]) / 1000 for each in began]
+    return Measured(
+        {name: median(values) for name, values in seeds.items()},
+        {name: median(values) for name, values in starts.items() if values},
+    )
 
 
-def estimate(packs: Sequence[Pack], rates: Rates) -> Estimate:
+def estimate(packs: Sequence[Pack], before: Measured) -> Estimate:
     """The cost of these packs."""
     updates = sum(len(pack.cells) * updates_of_a_seed(pack) for pack in packs)
-    seconds = sum(pack_seconds(pack, rates) for pack in packs)
+    seconds = sum(expected(packs, before).values())
     memory = max(map(pack_memory, packs), default=0)
-    return Estimate(updates, seconds, memory, sum(_name(pack) in rates for pack in packs))
+    return Estimate(updates, seconds, memory, sum(_name(pack) in before.seeds for pack in packs))
 
 
-def pack_seconds(pack: Pack, rates: Rates) -> float:
-    """Device seconds of a pack: as its method took on its task before, else by the declared costs."""
-    one = rates.get(_name(pack))
+def expected(packs: Sequence[Pack], before: Measured) -> dict[str, float]:
+    """Device seconds of each pack by its name; what is one program is compiled for the first of its packs."""
+    compiled: set[str] = set()
+    found = {}
+    for pack in packs:
+        program = _program(pack)
+        found[pack.name] = pack_seconds(pack, before) if program not in compiled else _without_start(pack, before)
+        compiled.add(program)
+    return found
+
+
+def pack_seconds(pack: Pack, before: Measured) -> float:
+    """Device seconds of a pack on its own: as its method took on its task before, else by the declared costs."""
+    return _without_start(pack, before) + (0.0 if _name(pack) in before.seeds else start_seconds(pack, before))
+
+
+def _without_start(pack: Pack, before: Measured) -> float:
+    one = before.seeds.get(_name(pack))
     return len(pack.cells) * (seed_seconds(pack, updates_of_a_seed(pack)) if one is None else one)
+
+
+def _program(pack: Pack) -> str:
+    """What packs share that are one compiled program: method, sizes, and how many seeds run side by side."""
+    configuration = pack.first.configuration
+    task = load_suite(configuration["suite"]).tasks()[pack.first.task]
+    shapes = [task.observation, task.action_size, len(pack.cells)]
+    return f"{pack.first.method} {shapes} {configuration['backbone']} {sorted(configuration['settings'].items())}"
+
+
+def start_seconds(pack: Pack, before: Measured) -> float:
+    """Until a pack's first update: as its method took before, else as declared."""
+    known = before.starts.get(pack.first.method)
+    return _declared(pack)["seconds_to_start"] if known is None else known
+
+
+def _declared(pack: Pack) -> Mapping[str, Any]:
+    return preset_table(pack.first.configuration["suite"], pack.first.configuration["preset"])["cost"]
+
+
+def spoken(seconds: float, of: str = "") -> str:
+    """A time as a person would say it: 'about 25 min', or of a device 'about 25 device-minutes'."""
+    for size, most, short, long in ((1, 90, "s", "seconds"), (60, 90, "min", "minutes"), (3600, 48, "h", "hours")):
+        if seconds < size * most:
+            count = seconds / size
+            said = f"{count:.1f}" if size == 3600 and count < 10 else f"{max(1, round(count))}"
+            return f"about {said} {f'{of}-{long}' if of else short}"
+    return f"about {round(seconds / 86400):,} {f'{of}-days' if of else 'days'}"
 
 
 def _name(pack: Pack) -> tuple[str, str]:
@@ -77,7 +133,7 @@ def seed_seconds(pack: Pack, updates: int) -> float:
     """Device seconds of one seed by the declared costs."""
     configuration = pack.first.configuration
     settings = configuration["settings"]
-    cost = preset_table(configuration["suite"], configuration["preset"])["cost"]
+    cost = _declared(pack)
     relative = method_table(pack.first.method).get("cost", {}).get(configuration["preset"], 1.0)
     evaluations = -(-settings["offline_steps"] // settings["evaluate_every"])
     evaluations += -(-settings["online_steps"] // settings["evaluate_every"])

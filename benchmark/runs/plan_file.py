@@ -26,14 +26,17 @@ class Stored:
     preset: str
     packs: tuple[Pack, ...]
     data: str
+    command: str = ""
+    """The launch command that was given last; none is known of plans from before it was noted."""
 
 
 def path_of(root: Path, name: str) -> Path:
     return root / "plans" / f"{name}.json"
 
 
-def save(root: Path, plan: Plan, data: str = "") -> None:
-    """Write a plan down, with the folder of its data; the same plan is the same file."""
+def save(root: Path, plan: Plan, data: str = "", command: str = "") -> None:
+    """Write a plan down, with the folder of its data and the command that launched it; the same plan is the same
+    file."""
     path = path_of(root, plan.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     packs = [
@@ -45,7 +48,7 @@ def save(root: Path, plan: Plan, data: str = "") -> None:
         }
         for pack in plan.packs
     ]
-    write_json(path, {"suite": plan.suite, "preset": plan.preset, "data": data, "packs": packs})
+    write_json(path, {"suite": plan.suite, "preset": plan.preset, "data": data, "command": command, "packs": packs})
 
 
 def load(path: Path) -> Stored:
@@ -61,7 +64,7 @@ def load(path: Path) -> Stored:
         )
         if not all({"suite", "preset", "method", "task"} <= set(pack.first.configuration) for pack in packs):
             raise ValueError("a pack has no suite, preset, method or task")
-        return Stored(path.stem, stored["suite"], stored["preset"], packs, stored["data"])
+        return Stored(path.stem, stored["suite"], stored["preset"], packs, stored["data"], stored.get("command", ""))
     except (OSError, KeyError, TypeError, ValueError, IndexError) as error:
         raise PlanFileError(
             f"the plan {path} can't be read ({error}); delete it, or give its launch command again"

@@ -9,6 +9,7 @@
     attempts.jsonl    a line for each start (code, machine, where it goes on from), and one for how it ended
     lease.json        who writes the run at present
     failed.json       error, message and attempt; removed by a retry
+    refused.json      a job that was sent for it found other code of its method, and left it as it was
     done.json         final numbers; written last, by rename: nothing else means "done"
 """
 
@@ -29,7 +30,7 @@ from benchmark.runs.attempts import attempts_of, ends_of, lost_in_a_row, starts_
 from benchmark.runs.lease import Lease, LeaseLost
 from envs._suite import SuiteError
 
-LEASE, SAVED = "lease.json", "saved.json"
+LEASE, SAVED, REFUSED = "lease.json", "saved.json", "refused.json"
 MOST_LOST = 3
 """Attempts in a row that may be lost (killed, or their node failed) without the run getting any further."""
 
@@ -112,7 +113,8 @@ class Records:
             self._append_attempt(lost)
             earlier.append(lost)
         self.attempt = 1 + max((line["attempt"] for line in earlier), default=0)
-        (self.folder / "failed.json").unlink(missing_ok=True)
+        for name in ("failed.json", REFUSED):
+            (self.folder / name).unlink(missing_ok=True)
         self._append_attempt({"attempt": self.attempt, "start": milliseconds(), **about})
         self._check_progress(earlier, None)
 
@@ -129,6 +131,11 @@ class Records:
                 raise SuiteError(f"run {self.cell.key} began with other data; restore them, or delete {self.folder}")
         self._append_attempt({"attempt": self.attempt, "reached": reached, **about})
         self._check_progress(earlier, reached)
+
+    def ready(self) -> None:
+        """Note that everything is compiled and the first updates are done."""
+        self.check()
+        self._append_attempt({"attempt": self.attempt, "ready": milliseconds()})
 
     def wait(self) -> None:
         """Note that the attempt has its data, and that others of its pack go first."""
@@ -238,6 +245,13 @@ class Records:
             except OSError:
                 file.truncate(before)
                 raise
+
+
+def refuse(root: Path, cell: Cell, sent: str, found: str) -> None:
+    """Note that a worker was sent a run with one code of its method, and found another; nothing else is touched."""
+    folder = folder_of(root, cell.key)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / REFUSED, {"sent": sent, "found": found, "at": milliseconds()})
 
 
 def fail_for_the_dead(root: Path, cell: Cell, error: str, message: str) -> None:

@@ -26,7 +26,8 @@ class Pusher(threading.Thread):
 
     def push(self) -> list[str]:
         """Send what is new now; what could not be sent."""
-        self.problems = self.tracker.push_all([folder for folder in self.folders() if folder.exists()])
+        begun = [folder for folder in self.folders() if (folder / "config.json").exists()]
+        self.problems = self.tracker.push_all(begun)
         return self.problems
 
     def finish(self) -> list[str]:

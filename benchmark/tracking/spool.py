@@ -13,9 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark.runs.attempts import attempts_of, cost_of, starts_of
+from benchmark.planning.plan import key_of
+from benchmark.planning.words import SWEPT, word_of
+from benchmark.runs.attempts import METHOD_CODE, SHARED_CODE, attempts_of, codes_of, cost_of, starts_of
 from benchmark.runs.lease import holder
 from benchmark.runs.records import LEASE, SAVED
+from benchmark.runs.superseded import is_superseded, key_of_folder
 from envs import load_suite
 
 TAG_LENGTH = 8000  # MLflow's limit
@@ -57,7 +60,8 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.key = folder.name
+        self.key = key_of_folder(folder)
+        self.superseded = is_superseded(folder)
         # First, since what is read after it is then no older: a run that is done has ended its attempt.
         self.status = self._status()
         with _legible(folder):
@@ -86,6 +90,20 @@ class Spool:
     @property
     def ended(self) -> int | None:
         return next((event["end"] for event in reversed(self.attempts) if "end" in event), None)
+
+    @property
+    def swept(self) -> str:
+        """What tells the runs of a sweep from each other: 'alpha=0.1'."""
+        provenance = self.folder / "provenance.json"
+        origins: dict[str, str] = json.loads(provenance.read_text()) if provenance.exists() else {}
+        places = [name.split(".", 1) for name, origin in origins.items() if origin == SWEPT]
+        return ", ".join(f"{name}={word_of(self.config[part][name])}" for part, name in sorted(places))
+
+    @property
+    def name(self) -> str:
+        """What people see first of the run in MLflow."""
+        words = [self.tags["method"], self.swept, self.tags["task"], self.tags["seed"]]
+        return " ".join(word for word in words if word)
 
     @cached_property
     def tags_sha256(self) -> str:
@@ -144,7 +162,6 @@ class Spool:
     def _tags(self) -> dict[str, str]:
         """What identifies and describes the run; those of the attempt change when it is resumed."""
         seedless = {name: value for name, value in self.config.items() if name != "seed"}
-        canonical = json.dumps(seedless, sort_keys=True, separators=(",", ":"))
         provenance = self.folder / "provenance.json"
         tags = {name: self.config[name] for name in CONFIG_TAGS}
         tags |= {name: self.started.get(name, "") for name in ATTEMPT_TAGS}
@@ -152,9 +169,13 @@ class Spool:
             "bench.key": self.key,
             "bench.plan": self.started.get("plan", ""),
             "bench.provenance": provenance.read_text() if provenance.exists() else "",
+            "bench.superseded": "true" if self.superseded else "false",
+            "swept": self.swept,
+            METHOD_CODE: "+".join(codes_of(self.attempts, METHOD_CODE)),
+            SHARED_CODE: "+".join(codes_of(self.attempts, SHARED_CODE)),
             "attempt": self.attempt,
             **{f"cost.{name}": f"{value:.4f}" for name, value in cost_of(self.attempts)._asdict().items()},
-            "config_hash": sha256(canonical.encode())[:16],
+            "config_hash": key_of(seedless),
             "data_source": load_suite(self.config["suite"]).provenance(self.config["data"]),
             "mujoco": self.started.get("versions", {}).get("mujoco", ""),
         }

@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.runs.superseded import MARK, others_of
 from benchmark.tracking.spool import OPEN, FolderError, Pushed, Spool, note, sha256, stored
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 FEW = 50
 """Runs that are asked for by name; for more it is cheaper to ask for all that there are."""
 METRICS_PER_BATCH, PARAMS_PER_BATCH = 1000, 100  # MLflow's limits
-ARTIFACTS = ("config.json", "provenance.json", "attempts.jsonl", "metrics.jsonl", "done.json", "failed.json")
+ARTIFACTS = ("config.json", "provenance.json", "attempts.jsonl", "metrics.jsonl", "done.json", "failed.json", MARK)
 ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -154,12 +155,20 @@ class Tracker:
                 # Cut back by a resume: the offset says nothing now. All is sent again; the newest of two values counts.
                 pushed = replace(pushed, offset=0)
             return pushed if pushed.attempt == spool.attempt else replace(pushed, artifacts=False)
-        found = self._client.search_runs([self._experiment_id], f"tags.`bench.key` = '{spool.key}'", max_results=1)
-        if found:
-            return Pushed(run=found[0].info.run_id)
-        name = " ".join(spool.tags[part] for part in ("method", "task", "seed"))
-        run = self._client.create_run(self._experiment_id, spool.begun, spool.tags, name)
+        if found := self._of_key(spool):
+            return Pushed(run=found)
+        run = self._client.create_run(self._experiment_id, spool.begun, spool.tags, spool.name)
         return Pushed(run=run.info.run_id, attempt=spool.attempt, tags=spool.tags_sha256)
+
+    def _of_key(self, spool: Spool) -> str | None:
+        """The run of this folder's key that is superseded if this one is, and is not noted as that of another folder
+        of the key, which may not have been able to say yet that it was set aside."""
+        taken = {noted.run for folder in others_of(spool.folder) if (noted := stored(folder).get(self.uri))}
+        for run in self._client.search_runs([self._experiment_id], f"tags.`bench.key` = '{spool.key}'"):
+            hidden = run.data.tags.get("bench.superseded") == "true"
+            if hidden == spool.superseded and run.info.run_id not in taken:
+                return run.info.run_id
+        return None
 
     def _exists(self, run: str) -> bool:
         from mlflow.exceptions import MlflowException

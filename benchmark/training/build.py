@@ -18,13 +18,15 @@ from envs._suite import Dataset, Suite, Task
 @dataclass(frozen=True)
 class Site:
     """Where packs run; nothing in here changes a number. ``about`` goes into the record of each attempt; ``keep`` says
-    what stays of a finished run's checkpoints: all, parameters or nothing."""
+    what stays of a finished run's checkpoints: all, parameters or nothing; ``keep_stale`` whether a run goes on that
+    other code of its method began."""
 
     root: Path
     data: Path
     env_workers: int
     about: dict[str, Any]
     keep: str = "all"
+    keep_stale: bool = False
 
 
 @dataclass

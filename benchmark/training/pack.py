@@ -64,6 +64,7 @@ class PackRun:
         self.failed: list[tuple[Cell, str]] = []
         self.evaluated, self.reached, self.saved = -1, -1, time.monotonic()
         self.metrics: trainer.Losses = {}
+        self.ready = False
         self.width = slots_per_seed(len(members), self.settings.evaluation_episodes)
         self.first_slot = len(members)
         seeds = [member.cell.seed for member in members]
@@ -168,6 +169,11 @@ class PackRun:
             self.agent, self.state, table, self.online, steps, updates, trainer.vectorised_here()
         )
         self.metrics = trainer.latest(found, self.metrics or found, updates)
+        if not self.ready:
+            jax.block_until_ready(self.state)
+            for member in self.members:
+                member.records.ready()
+            self.ready = True
 
     def _speed(self, rate: float, steps: int) -> dict[str, float | None]:
         """What the display says of ``steps`` more steps of every seed."""

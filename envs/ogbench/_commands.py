@@ -10,9 +10,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import tyro
 
 from envs._command_line import Arguments, carried_out, parsed
 from envs._suite import SuiteError
@@ -52,11 +49,6 @@ def clock(seconds: float) -> str:
     """'1:02:03'."""
     minutes, second = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
-
-
-def usually(words: str) -> Any:
-    """What the help says of an option that is left out."""
-    return tyro.conf.arg(help_behavior_hint=f"(by default {words})")
 
 
 class Meter:

@@ -14,9 +14,10 @@ from typing import Annotated
 
 import tyro
 
+from envs._command_line import option
 from envs._suite import SuiteError
 from envs.ogbench import _generate
-from envs.ogbench._commands import HOME, Meter, count_of, domain_named, told, usually
+from envs.ogbench._commands import HOME, Meter, count_of, domain_named, told
 from envs.ogbench._tasks import Domain, domains, identity
 from envs.ogbench.inspect import report
 
@@ -27,11 +28,11 @@ class Arguments:
 
     domains: tyro.conf.Positional[tuple[str, ...]] = ()
     """cube-double, antmaze-large, ...; or all that can be generated: all"""
-    transitions: Annotated[str, usually("as many as the official file")] = ""
+    transitions: Annotated[str, option(usual="as many as the official file")] = ""
     """how many, at least: 2000, 100k, 1M; rounded up to whole episodes, the same number in each shard"""
-    kind: Annotated[str, usually("play, navigate")] = ""
+    kind: Annotated[str, option(usual="play, navigate")] = ""
     """play or noisy; for mazes navigate or reach"""
-    shards: Annotated[int, usually("a single file")] = 0
+    shards: Annotated[int, option(usual="a single file")] = 0
     """files to spread them over, as in the official 100M folders"""
     seed: int = 0
     """an episode is a function of this seed and its number"""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import hashlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 import methods
+from benchmark.planning import plan, settings
 from benchmark.planning.errors import SettingsError
 from benchmark.planning.plan import (
     PROTOCOL,
@@ -29,6 +33,7 @@ from benchmark.planning.request import Request, ask
 from benchmark.planning.settings import Settings
 from envs import load_suite
 from envs._suite import SuiteError
+from methods._contract import added
 from methods._values import IQL, TD
 from methods.fql import FQL
 from methods.ifql import IFQL
@@ -344,3 +349,53 @@ def test_planning_imports_neither_simulator_nor_tracker(tmp_path: Path) -> None:
         [sys.executable, "-c", PURE], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert said.stdout == "[]\n"
+
+
+with (ROOT / "tests" / "data" / "keys.csv").open() as file:
+    KEYS = list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("row", KEYS, ids=lambda row: "-".join(list(row.values())[:3]))
+def test_keys_stay_as_they_are(row: dict[str, str]) -> None:
+    """Whatever is added to the program: a key that changes makes all that was computed be computed again. If it must,
+    change this file, and say so in BENCHMARK.md's changes."""
+    found = sorted(cell.key for cell in make(ask(row["suite"], row["preset"], row["method"])).cells)
+    assert len(found) == int(row["cells"])
+    assert hashlib.sha256("".join(found).encode()).hexdigest()[:16] == row["sha256"]
+
+
+def test_every_method_is_held_to_its_keys() -> None:
+    """A method that is new gets its rows: `benchmark.planning.plan.make` says what they are."""
+    assert {row["method"] for row in KEYS} == set(methods.names())
+
+
+@dataclass(frozen=True)
+class LaterSettings(Settings):
+    """The settings after somebody added two."""
+
+    warmth: float = added(before=0.0, default=0.5)
+    colour: str = added(before="grey", default="grey")
+
+
+@dataclass(frozen=True)
+class LaterFQL(FQL):
+    softness: float = added(before=0.0)
+
+
+def test_a_setting_that_is_added_changes_no_key_at_the_value_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    (now,) = bandit(methods="fql", seeds="0").cells
+    monkeypatch.setattr(settings, "Settings", LaterSettings)
+    monkeypatch.setattr(plan, "Settings", LaterSettings)
+    monkeypatch.setattr(plan, "SETTINGS", get_type_hints(LaterSettings))
+    monkeypatch.setattr(methods, "load", lambda name: LaterFQL)
+    as_before = ("run.warmth=0", "fql.softness=0")
+    (later,) = bandit(methods="fql", seeds="0", settings=as_before).cells
+    assert later.key == now.key
+    assert later.configuration == now.configuration
+    filled = as_settings(now.configuration["settings"])
+    assert isinstance(filled, LaterSettings)
+    assert (filled.warmth, filled.colour) == (0.0, "grey")
+    assert build_method(LaterFQL, now.configuration).softness == 0.0  # pyright: ignore[reportAttributeAccessIssue]
+    for words in (("fql.softness=0",), ("run.warmth=0.1", "fql.softness=0"), ("run.warmth=0", "fql.softness=0.1")):
+        (other,) = bandit(methods="fql", seeds="0", settings=words).cells
+        assert other.key != now.key

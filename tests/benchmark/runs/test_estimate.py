@@ -2,40 +2,70 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
 from benchmark.planning.plan import make
 from benchmark.planning.request import ask
-from benchmark.runs.estimate import estimate, measured_rates, pack_memory, pack_seconds
-from benchmark.runs.records import folder_of
+from benchmark.planning.settings import preset_table
+from benchmark.runs.estimate import Measured, estimate, measured, pack_memory, pack_seconds, spoken
 from envs import load_suite
 
-
-def write(folder: Path, lines: list[dict[str, float]]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "attempts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+NOTHING = Measured()
 
 
-def test_done_seeds_tell_what_the_others_will_take(tmp_path: Path) -> None:
+def attempts(start: int, ready: int, end: int, share: float = 1.0) -> list[dict[str, float | str]]:
+    """Lines of one attempt, in milliseconds."""
+    return [
+        {"attempt": 1, "start": start, "device_share": share},
+        {"attempt": 1, "ready": ready},
+        {"attempt": 1, "end": end, "how": "done"},
+    ]
+
+
+def test_done_seeds_tell_what_the_others_will_take() -> None:
     """One of two seeds is done, and the pack took 60 s: half of that is left. Nothing measured: the declared costs."""
     plan = make(ask("toy", "quick", methods="fql", tasks=("bandit-v0",), seeds="0,1"))
     (pack,) = plan.packs
-    declared = estimate(plan.packs, measured_rates(tmp_path, plan.packs))
-    assert (declared.measured, declared.device_seconds) == (0, pytest.approx(pack_seconds(pack, {})))
+    declared = estimate(plan.packs, measured([]))
+    assert (declared.measured, declared.device_seconds) == (0, pytest.approx(pack_seconds(pack, NOTHING)))
     assert declared.updates == 2 * (800 + 120 - 50 + 1)
-    folder = folder_of(tmp_path, pack.first.key)
-    write(folder, [{"attempt": 1, "start": 0, "device_share": 0.5}, {"attempt": 1, "end": 60_000}])
-    (folder / "done.json").write_text("{}")
-    measured = estimate([pack.of(pack.cells[1:])], measured_rates(tmp_path, plan.packs))
-    assert (measured.measured, measured.device_seconds) == (1, pytest.approx(30.0))
+    found = measured([(pack.first, attempts(0, 9_000, 60_000, share=0.5))])
+    rest = estimate([pack.of(pack.cells[1:])], found)
+    assert (rest.measured, rest.device_seconds) == (1, pytest.approx(30.0))
 
 
-def test_costly_methods_are_said_to_be(tmp_path: Path) -> None:
+def test_a_start_is_counted_once_for_a_pack_as_declared_and_then_as_measured() -> None:
+    declared = preset_table("toy", "quick")["cost"]["seconds_to_start"]
+    plan = make(ask("toy", "quick", methods="flow", tasks=("bandit-v0", "corridor-v0"), seeds="0,1"))
+    one, other = plan.packs
+    both, alone = (pack_seconds(pack, NOTHING) for pack in (one, one.of(one.cells[:1])))
+    assert 2 * alone - both == pytest.approx(declared)
+    assert estimate([one, other], NOTHING).device_seconds == pytest.approx(2 * both - declared)  # one program
+    found = measured([(one.first, attempts(1_000, 8_000, 60_000))])
+    saved = pack_seconds(other, NOTHING) - pack_seconds(other, found)
+    assert saved == pytest.approx(declared - 7.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "of", "wanted"),
+    [
+        (0.2, "", "about 1 s"),
+        (42.4, "", "about 42 s"),
+        (94.0, "", "about 2 min"),
+        (94.0, "device", "about 2 device-minutes"),
+        (3600.0, "", "about 60 min"),
+        (6 * 3600.0, "device", "about 6.0 device-hours"),
+        (30.4 * 3600, "", "about 30 h"),
+        (34000.95 * 3600, "device", "about 1,417 device-days"),
+    ],
+)
+def test_times_are_said_as_a_person_would(seconds: float, of: str, wanted: str) -> None:
+    assert spoken(seconds, of) == wanted
+
+
+def test_costly_methods_are_said_to_be() -> None:
     packs = make(ask("ogbench", "paper", methods="flow,qpilots_m", tasks=("cube-double*task1*",))).packs
-    seconds = {pack.first.method: pack_seconds(pack, {}) for pack in packs}
+    seconds = {pack.first.method: pack_seconds(pack, NOTHING) for pack in packs}
     assert seconds["qpilots_m"] > 5 * seconds["flow"]
 
 

@@ -11,21 +11,23 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
-import tyro
 from jax.extend.core import jaxprs_in_params
 
 import methods
 from benchmark.planning.errors import SettingsError
 from benchmark.planning.plan import Cell, make
-from benchmark.planning.request import ask, check_suite
-from benchmark.planning.settings import method_table
+from benchmark.planning.request import ask
+from benchmark.planning.settings import method_table, resolve
 from benchmark.training import agents
 from benchmark.training.build import build_agent
-from envs._suite import SuiteError
+from envs import load_suite, suites
+from envs._command_line import carried_out, option, parsed
+from envs._suite import SuiteError, Task
 from methods._contract import Batch, Draw, Method, Network
 from methods._nets import Bound
 
@@ -34,23 +36,28 @@ LEGEND = """\
 update, action: forward passes of each network for one row; a backward pass counts as the one or two forward passes that
 it multiplies as much as. times flow: the multiplications of a whole update, in updates of the cloned flow. averages:
 networks with a slow copy."""
+BASE = "flow"
+"""What costs are told in."""
 ROWS = 4
 """Of the batch that is traced; what is counted does not depend on it."""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    methods: str = "all"
-    """all, or a comma-separated list"""
-    suite: str = "ogbench"
-    """suite whose first task of the preset decides the sizes"""
-    preset: str = "paper"
+    """Tell of every method what it trains, its tuned values, its reference and what it costs."""
+
+    methods: Annotated[str, option("all|NAME,NAME,...", "all")] = "all"
+    """which methods"""
+    suite: Annotated[str, option("|".join(suites()), "ogbench")] = "ogbench"
+    """suite that decides the sizes, by the preset's first task"""
+    preset: Annotated[str, option("NAME", "paper")] = "paper"
     """preset that decides the sizes"""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """``parameters`` that are trained; forward passes of each network for one row of an update, and for one action.
+    """``parameters`` that are trained; forward passes of each network for one row of an update, and for one action;
+    ``multiplied``: the multiplications of a row's update in all.
 
     A backward pass counts as the multiplications that it adds, about one forward pass for its inputs and one for its
     parameters.
@@ -59,6 +66,7 @@ class Cost:
     parameters: int
     update: dict[str, float]
     action: dict[str, float]
+    multiplied: float
 
 
 class Scoped:
@@ -106,11 +114,13 @@ def passes(agent: agents.Agent, function: Callable[..., Any], parameters: Any, *
     for name, count in multiplications(program.jaxpr):
         found[name] += count
 
-    def kernels(name: str) -> int:
-        leaves = jax.tree_util.tree_leaves_with_path(parameters[name])
-        return sum(leaf.size for path, leaf in leaves if path[-1].key == "kernel")
+    return {name: found[name] / (ROWS * kernels(parameters[name])) for name in agent.networks if found[name]}
 
-    return {name: found[name] / (ROWS * kernels(name)) for name in agent.networks if found[name]}
+
+def kernels(parameters: Any) -> int:
+    """Multiplications of one forward pass of a network."""
+    leaves = jax.tree_util.tree_leaves_with_path(parameters)
+    return sum(leaf.size for path, leaf in leaves if path[-1].key == "kernel")
 
 
 def cost(agent: agents.Agent) -> Cost:
@@ -127,11 +137,38 @@ def cost(agent: agents.Agent) -> Cost:
     def action(held: Any, slow: Any) -> jax.Array:
         return agents.act(scoped, held, slow, obs, draw)
 
+    update = passes(agent, jax.grad(total), state.parameters, state.slow)
     return Cost(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(state.parameters)),
-        update=passes(agent, jax.grad(total), state.parameters, state.slow),
+        update=update,
         action=passes(agent, action, state.parameters, state.slow),
+        multiplied=sum(count * kernels(state.parameters[name]) for name, count in update.items()),
     )
+
+
+def cell_of(suite: str, preset: str, name: str) -> Cell:
+    """The cell that a method is counted on: of the preset's first task, or of the first domain that has all of the
+    method where this one leaves a part of it out."""
+    request = ask(suite, preset, name, seeds="0")
+    tasks = [request.tasks[0], *load_suite(suite).tasks().values()]
+
+    def parts(task: Task) -> int:
+        own = resolve(request.methods[name], name, task, suite, preset).hyperparameters
+        return sum(value is True for value in own.values())
+
+    return make(dataclasses.replace(request, tasks=(max(tasks, key=parts),))).cells[0]
+
+
+@cache
+def counted(suite: str, preset: str, name: str, task: str) -> Cost:
+    """What a method asks for on a task."""
+    return cost(build_agent(make(ask(suite, preset, name, tasks=(task,), seeds="0")).cells[0])[2])
+
+
+def times_flow(suite: str, preset: str, name: str) -> float:
+    """Multiplications of a method's update, in updates of the cloned flow on the same task."""
+    task = cell_of(suite, preset, name).task
+    return counted(suite, preset, name, task).multiplied / counted(suite, preset, BASE, task).multiplied
 
 
 def tuned(name: str) -> str:
@@ -176,7 +213,8 @@ def told(name: str) -> dict[str, str]:
 def describe(cell: Cell) -> list[str]:
     """A method as lines of text."""
     _, _, agent = build_agent(cell)
-    spent, words = cost(agent), told(cell.method)
+    where = (cell.configuration["suite"], cell.configuration["preset"], cell.method)
+    spent, words = counted(*where, cell.task), told(cell.method)
     networks = ", ".join(sorted(agent.networks))
     facts = {
         "family": methods.load(cell.method).family,
@@ -189,9 +227,10 @@ def describe(cell: Cell) -> list[str]:
         "reference": words["reference"],
         "differs": words["differs"],
         "parameters": f"{spent.parameters:,}",
-        "times flow": f"{method_table(cell.method).get('cost', {}).get(cell.configuration['preset'], 1.0):g}",
+        "times flow": f"{times_flow(*where):.2g}",
         "update": ", ".join(f"{name} {count:.1f}" for name, count in spent.update.items()),
         "action": ", ".join(f"{name} {count:.1f}" for name, count in spent.action.items()) or "none",
+        "counted on": cell.task,
         "fails": "; ".join(f"{check}: {reason}" for check, reason in methods.load(cell.method).known_failures.items()),
     }
     lines = [f"{cell.method}: {words['title']}"]
@@ -204,24 +243,17 @@ def describe(cell: Cell) -> list[str]:
     return lines
 
 
-def main() -> None:
-    arguments = tyro.cli(Arguments, prog="python -m benchmark.methods")
-    try:
-        check_suite(arguments.suite)
-        words = (arguments.suite, arguments.preset)
-        task = ask(*words, seeds="0").tasks[0].name
-        request = ask(*words, arguments.methods, tasks=(task,), seeds="0")
-        told_of = [describe(cell) for cell in make(request).cells]
-    except (SettingsError, SuiteError, agents.ContractError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(f"Sizes of preset {arguments.preset} on {task}.")
-    print(LEGEND)
-    for lines in told_of:
-        print("\n" + "\n".join(lines))
+def run(words: list[str]) -> int:
+    arguments = parsed(Arguments, "python -m benchmark.methods", words)
+    suite, preset = arguments.suite, arguments.preset
+    request = ask(suite, preset, arguments.methods, seeds="0")
+    print(f"Sizes of preset {preset} of suite {suite}.\n{LEGEND}", flush=True)
+    for name in request.methods:  # each as soon as it is counted, which takes a moment
+        print("\n" + "\n".join(describe(cell_of(suite, preset, name))), flush=True)
     for reason in methods.available()[1].values():
         print(f"\nunavailable: {reason}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(carried_out(run, SettingsError, SuiteError, agents.ContractError))

@@ -170,7 +170,9 @@ def summary(root: Path, standing: Standing) -> list[str]:
     lines = [f"{counts.total()} cells: " + ", ".join(f"{state} {counts[state]}" for state in STATES if counts[state])]
     if rest := left(standing.packs, lambda cell: standing.states[cell.key] != "done"):
         cells = _cells(standing)
-        done = ((cell, standing.attempts[key]) for key, cell in cells.items() if standing.states[key] in ("done", "stale"))
+        done = (
+            (cell, standing.attempts[key]) for key, cell in cells.items() if standing.states[key] in ("done", "stale")
+        )
         lines.append(
             f"the rest takes {spoken(estimate.estimate(rest, estimate.measured(done)).device_seconds, 'device')}"
         )

@@ -237,7 +237,11 @@ class Sources:
     def _from(self, origin: str, path: Dotted) -> Iterator[Place]:
         if path and f"{origin}.{path[0]}" in self.texts:  # a module of a package
             yield from self._from(f"{origin}.{path[0]}", path[1:])
-        elif origin in self.texts and path:
-            yield from self._resolve(self._module(origin), path)
-        elif origin in self.texts:  # a module as a value: whatever is in it may be used
-            yield from self.all_of(origin)
+        elif origin in self.texts:
+            found = list(self._resolve(self._module(origin), path)) if path else []
+            yield from found or self._whole(origin, path)
+
+    def _whole(self, origin: str, path: Dotted) -> list[Place]:
+        """A module as a value, or a name that cannot be seen in it: whatever is in it may be used."""
+        known = path and path[0] in self._module(origin).imports  # of a package that is not ours
+        return [] if known else self.all_of(origin)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,10 +12,14 @@ import pytest
 
 import methods
 from benchmark import methods as listing
+from benchmark.planning.errors import SettingsError
 from benchmark.planning.plan import make
 from benchmark.planning.request import ask
-from benchmark.planning.settings import method_table
+from benchmark.planning.settings import method_table, presets
 from benchmark.training.build import build_agent
+from envs._command_line import carried_out
+
+ROOT = Path(__file__).parents[2]
 
 STEPS, HEADS, WIDTH, OBS, ACTION = 3, 2, 8, 4, 4
 SIZES = (f"flow_steps={STEPS}", f"heads={HEADS}", f"actor_widths=[{WIDTH}]", f"value_widths=[{WIDTH}]")
@@ -83,25 +88,28 @@ def test_every_method_says_what_it_is(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted({*TOTALS, "flow", "expo", "bon", "qpilots_u", "qpilots_m"}))
-def test_declared_costs_are_the_counted_ones(name: str) -> None:
+@pytest.mark.parametrize("preset", presets("ogbench"))
+@pytest.mark.parametrize("method", methods.names())
+def test_declared_costs_are_the_counted_ones(method: str, preset: str) -> None:
     """Multiplications of an update in updates of the base flow, as the estimate of a plan takes them."""
-    declared = method_table(name).get("cost", {}).get("quick", 1.0)
-    assert declared == pytest.approx(counted(name) / counted("flow"), rel=0.1)
+    declared = method_table(method).get("cost", {}).get(preset, 1.0)
+    assert declared == pytest.approx(listing.times_flow("ogbench", preset, method), rel=0.1)
 
 
-@cache
-def counted(name: str) -> float:
-    task = "puzzle-3x3-play-singletask-task1-v0"
-    switches = ("qam_f.distil=true",) if name == "qam_f" else ()
-    cell = make(ask("ogbench", "quick", name, (task,), seeds="0", settings=switches)).cells[0]
-    agent = build_agent(cell)[2]
-    return sum(passes * weights_of(agent, net) for net, passes in listing.cost(agent).update.items())
+@pytest.mark.parametrize(("name", "part"), [("qam_e", "edit"), ("qam_f", "distil")])
+@pytest.mark.parametrize("preset", presets("ogbench"))
+def test_a_method_is_counted_where_all_of_it_is_there(name: str, part: str, preset: str) -> None:
+    """The first task of `quick` has no distillation: what is counted there would be another method."""
+    assert listing.cell_of("ogbench", preset, name).configuration["hyperparameters"][part] is True
 
 
-def weights_of(agent: Any, name: str) -> int:
-    tree = jax.eval_shape(agent.networks[name].init, jax.random.PRNGKey(0))
-    return sum(leaf.size for path, leaf in jax.tree_util.tree_leaves_with_path(tree) if path[-1].key == "kernel")
+def test_what_declares_no_cost_is_counted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product of one forward pass is the sum over its layers, and an update of the flow is known by hand."""
+    table = {key: value for key, value in method_table("fql").items() if key != "cost"}
+    monkeypatch.setattr(listing, "method_table", lambda name: table)
+    lines = listing.describe(listing.cell_of("toy", "quick", "fql"))
+    told = next(line.split()[-1] for line in lines if line.strip().startswith("times flow"))
+    assert 1.3 < float(told) < 1.8
 
 
 def test_the_listing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,7 +129,7 @@ def test_the_listing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
     monkeypatch.setattr(sys, "argv", ["methods", *words])
-    listing.main()
+    return carried_out(listing.run, SettingsError)
 
 
 @pytest.mark.parametrize("preset", ["quick", "cpu", "paper"])
@@ -130,14 +138,37 @@ def test_the_listing_needs_no_data(
 ) -> None:
     run(monkeypatch, "--methods", "flow", "--preset", preset)
     printed = capsys.readouterr().out
-    assert f"Sizes of preset {preset} on " in printed
+    assert f"Sizes of preset {preset} of suite ogbench" in printed
     assert "\nflow: Behaviour cloning" in printed
 
 
-def test_an_unknown_method_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        run(monkeypatch, "--methods", "dslr")
-    assert "did you mean 'dsrl'?" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="2"):
-        run(monkeypatch, "--suite", "nope")
-    assert "unknown suite 'nope'" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("--methods", "dslr"), "did you mean 'dsrl'?"),
+        (("--suite", "nope"), "unknown suite 'nope'"),
+        (("--preset", "quik"), "did you mean 'quick'?"),
+        (("--metods", "fql"), "--methods"),
+    ],
+)
+def test_a_wrong_word_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], wanted: str
+) -> None:
+    assert run(monkeypatch, *words) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert wanted in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_each_method_is_printed_as_soon_as_it_is_counted_and_a_reader_may_leave() -> None:
+    """Like `head`: the second method is still being counted when the first has been read."""
+    command = [sys.executable, "-m", "benchmark.methods", "--methods", "bon,qam", "--suite", "toy", "--preset", "quick"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while not process.stdout.readline().startswith("bon: "):
+            assert process.poll() is None
+        process.stdout.close()
+        assert process.stderr.read() == ""

@@ -85,7 +85,10 @@ class Standing:
     @property
     def exit_status(self) -> int:
         found = set(self.states.values())
-        return 1 if found & set(BAD) else 3 if self.moves else 0 if found <= {"done"} else 4
+        if found & set(BAD):
+            return 1
+        # Without the scheduler's word nobody knows that nothing is on its way.
+        return 0 if found <= {"done"} else 3 if self.moves or self.unheard else 4
 
 
 def cell_state(root: Path, key: str, queued: Mapping[str, Queued], stale: bool = False) -> str:

@@ -97,7 +97,8 @@ class Spool:
         provenance = self.folder / "provenance.json"
         origins: dict[str, str] = json.loads(provenance.read_text()) if provenance.exists() else {}
         places = [name.split(".", 1) for name, origin in origins.items() if origin == SWEPT]
-        return ", ".join(f"{name}={word_of(self.config[part][name])}" for part, name in sorted(places))
+        there = [(name, self.config[part][name]) for part, name in sorted(places) if name in self.config[part]]
+        return ", ".join(f"{name}={word_of(value)}" for name, value in there)
 
     @property
     def name(self) -> str:

@@ -203,8 +203,8 @@ def test_a_part_of_a_plan(tmp_path: Path) -> None:
     assert (limited.status, budget.status) == (0, 0)
     assert "800 cells in 100 packs" in limited.out
     assert "left for later 790, to do 10" in limited.out
-    hours = float(budget.out.split("about ")[1].split(" device-hours")[0])
-    assert 80 < hours <= 100
+    days = float(budget.out.split("about ")[1].split(" device-days")[0])
+    assert 3 <= days <= 100 / 24
 
 
 BARE = f"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -18,7 +19,8 @@ from benchmark.planning.errors import LaunchError
 from benchmark.planning.plan import Cell, Pack, Plan, make
 from benchmark.planning.request import ask
 from benchmark.runs import plan_file
-from benchmark.runs.records import Records, folder_of
+from benchmark.runs.records import Records, folder_of, refuse
+from tests.benchmark import pretend
 
 ABOUT = {"host": "n1", "versions": {}, "slurm_job": "7_0"}
 
@@ -103,13 +105,79 @@ def test_the_table_counts_by_method(tmp_path: Path, files: dict[str, str], capsy
     assert ["8", "cells:", "done", "1,", "running", "1,", "failed", "1,", "lost", "1,", "planned", "4"] in lines
 
 
-@pytest.mark.parametrize(("count", "wanted"), [(8, 0), (7, 3)])
-def test_the_exit_status_tells_scripts(tmp_path: Path, plan: Plan, count: int, wanted: int) -> None:
-    for cell in plan.cells[:count]:
+@pytest.mark.parametrize(
+    ("done", "last", "wanted"),
+    [
+        (8, "", 0),
+        (7, "planned", 4),
+        (7, "running", 3),
+        (7, "queued", 3),
+        (7, "lost", 1),
+        (7, "failed", 1),
+        (0, "planned", 4),
+    ],
+)
+def test_the_exit_status_tells_scripts(
+    tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch, done: int, last: str, wanted: int
+) -> None:
+    """3 while something is on its way, 4 where nothing is and something is left: whoever waits for 3 to end, ends."""
+    for cell in plan.cells[:done]:
         records = begin(tmp_path, cell)
         records.finish({})
         records.close()
-    assert status.look(tmp_path).exit_status == wanted
+    cell = plan.cells[-1]
+    with contextlib.ExitStack() as ends:
+        if last in ("running", "lost", "failed"):
+            records = begin(tmp_path, cell)
+            ends.callback(records.close)
+            if last == "failed":
+                records.fail("Diverged", "it diverged")
+            if last != "running":
+                ends.close()
+        if last == "queued":
+            monkeypatch.setattr(status, "queued_by_all", lambda root: {cell.key: Queued("7_0", False, "Priority")})
+        assert status.look(tmp_path).exit_status == wanted
+
+
+def test_what_is_left_is_told_with_the_command_that_takes_it_up(
+    tmp_path: Path, plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan_file.save(tmp_path, plan, "", "python -m benchmark.launch --suite toy --methods 'flow,fql'")
+    assert status.run(["--out", str(tmp_path)]) == 4
+    said = capsys.readouterr().out
+    assert "\n  python -m benchmark.launch --suite toy --methods 'flow,fql'\n" in said
+    assert "on its way" not in said
+    for cell in plan.cells:
+        records = begin(tmp_path, cell)
+        records.finish({})
+        records.close()
+    assert status.run(["--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "benchmark.launch" not in said
+    assert "device-" not in said
+
+
+def test_what_other_code_made_is_stale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whether it is done, failed or begun; and so is what a job refused, since it was sent with other code."""
+    made = pretend.plan()
+    plan_file.save(tmp_path, made)
+    ways = ("done", "failed", "stopped")
+    for cell, how in zip(made.cells, ways, strict=False):
+        pretend.run(tmp_path, cell, how=how)
+    refuse(tmp_path, made.cells[3], pretend.OTHER, pretend.today("fql"))
+    assert status.run(["--out", str(tmp_path)]) == 4
+    said = capsys.readouterr().out
+    assert "4 cells: stale 4" in said
+    assert "stale, by other code of their method: flow 2, fql 1" in said
+
+
+def test_mixed_code_is_named_by_fingerprints(tmp_path: Path) -> None:
+    made = pretend.plan("flow", "0-2")
+    plan_file.save(tmp_path, made)
+    for cell, code in zip(made.cells, (pretend.OTHER, pretend.OTHER, pretend.today("flow")), strict=True):
+        pretend.run(tmp_path, cell, code)
+    lines = status.summary(tmp_path, status.look(tmp_path))
+    assert f"mixed code of flow: {pretend.OTHER[:8]} (2 runs), {pretend.today('flow')[:8]} (1 runs)" in lines
 
 
 def test_nothing_planned_is_told(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """How fast the program itself is: ``python -m benchmark.speed``. Machines are shared and noisy, so nothing is asserted.
 
 ``plan``: what a launch does before it starts anything, for 13 methods on the 50 tasks with 8 seeds, 5,200 cells, of
-which 5,000 are done: from words to cells, their states from their files, what is left and what it will cost.
+which 5,000 are done, 1,000 of them by other code: from words to cells, their states and their code from their files,
+what is left and what it will cost.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import methods
-from benchmark.execution.work import REFUSE, Portion, look, summarise
+from benchmark.execution.work import RERUN, Portion, look, summarise
 from benchmark.planning.plan import Plan, make
 from benchmark.planning.portion import DEPTH
 from benchmark.planning.request import ask
 from benchmark.runs import plan_file
+from benchmark.runs.attempts import METHOD_CODE, SHARED_CODE
+from benchmark.runs.fingerprint import Sources
 from benchmark.runs.records import folder_of, write_json
 from benchmark.status import look as look_at_all
 from envs._command_line import carried_out, parsed
 
-METHODS, DONE = 13, 5000
+METHODS, DONE, STALE = 13, 5000, 1000
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,13 @@ def grid() -> Plan:
 
 
 def pretend(root: Path, plan: Plan) -> None:
-    """Run folders as DONE finished runs leave them."""
-    for cell in plan.cells[:DONE]:
+    """Run folders as DONE finished runs leave them, STALE of which were made by other code of their method."""
+    sources = Sources.read()
+    for number, cell in enumerate(plan.cells[:DONE]):
         folder = folder_of(root, cell.key)
         folder.mkdir(parents=True)
-        start = {"attempt": 1, "start": 0, "reached": 0, "device_share": 0.125, "host": "n", "versions": {}}
+        code = {METHOD_CODE: "other" if number < STALE else sources.method(cell.method), SHARED_CODE: "other"}
+        start = {"attempt": 1, "start": 0, "reached": 0, "device_share": 0.125, "host": "n", "versions": {}, **code}
         end = {"attempt": 1, "end": 3_600_000, "how": "done"}
         (folder / "attempts.jsonl").write_text(f"{json.dumps(start)}\n{json.dumps(end)}\n")
         (folder / "done.json").write_text("{}")
@@ -71,13 +76,13 @@ def measure(rounds: int) -> None:
         pretend(root, plan)
         parts: dict[str, Callable[[], object]] = {
             "words to cells": grid,
-            "states, what is left, its cost": lambda: summarise(plan, look(root, plan, Portion(DEPTH), REFUSE)),
-            "all of it": lambda: summarise(made := grid(), look(root, made, Portion(DEPTH), REFUSE)),
+            "states, what is left, its cost": lambda: summarise(plan, look(root, plan, Portion(DEPTH), RERUN)),
+            "all of it": lambda: summarise(made := grid(), look(root, made, Portion(DEPTH), RERUN)),
             "writing the plan down": lambda: plan_file.save(root, plan),
             "status, from the plan's file": lambda: look_at_all(root),
         }
         load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-        print(f"{len(plan.cells)} cells, {DONE} done; {rounds} rounds; load {load}")
+        print(f"{len(plan.cells)} cells, {DONE} done, {STALE} of them by other code; {rounds} rounds; load {load}")
         for name, what in parts.items():
             least, middle, most = timed(what, rounds)
             print(f"{name:32} {middle:6.2f} s (from {least:.2f} to {most:.2f})", flush=True)

@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from rich import box
 from rich.console import Console
@@ -34,7 +35,7 @@ from benchmark.runs.fingerprint import Sources
 from benchmark.runs.lease import holder
 from benchmark.runs.plan_file import PlanFileError
 from benchmark.runs.records import LEASE, REFUSED, folder_of, state_of
-from envs._command_line import carried_out, parsed
+from envs._command_line import carried_out, option, parsed
 
 STATES = ("done", "running", "queued", "requeued", "failed", "lost", "stale", "planned")
 """``lost``: begun, and neither done nor failed, and nobody is at it; the launch command takes it up again. ``stale``:
@@ -53,11 +54,11 @@ class Arguments:
     is and something is left. A plan that is not wanted any more is forgotten by deleting its file under plans/.
     """
 
-    out: Path = Path("results")
+    out: Annotated[Path, option("DIR", "results")] = Path("results")
     """folder of the runs"""
-    failed: bool = False
+    failed: Annotated[bool, option(usual="no")] = False
     """list what failed: why, the last lines of its log, and the command that runs the cell here"""
-    watch: bool = False
+    watch: Annotated[bool, option(usual="no")] = False
     """look again every minute until nothing is on its way"""
 
 
@@ -141,7 +142,8 @@ def look(root: Path) -> Standing:
         unheard = str(error)
     cells = [cell for pack in packs for cell in pack.cells]
     attempts: dict[str, Lines] = {cell.key: attempts_of(folder_of(root, cell.key)) for cell in cells}
-    known = [cell for cell in cells if cell.method in methods.names()]
+    there = set(methods.names())
+    known = [cell for cell in cells if cell.method in there]
     changed = compare(root, known, attempts, {c.key: state_of(folder_of(root, c.key)) for c in cells}, Sources.read())
     states = {cell.key: cell_state(root, cell.key, queued, cell.key in changed.stale) for cell in cells}
     left_over = [plan for plan in plans if any(states[c.key] in LEFT for pack in plan.packs for c in pack.cells)]

@@ -11,13 +11,14 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from benchmark.planning.errors import LaunchError
 from benchmark.runs.lease import Lease, LeaseHeld
 from benchmark.runs.records import read_json
 from benchmark.tracking.pusher import PUSH_SECONDS
 from benchmark.tracking.tracker import Tracker, TrackingError, default_uri, prepare
-from envs._command_line import carried_out, parsed
+from envs._command_line import carried_out, option, parsed
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,9 @@ class Arguments:
     """Send what the runs under a folder recorded, and MLflow does not have, to MLFLOW_TRACKING_URI or the folder's own
     database."""
 
-    out: Path = Path("results")
+    out: Annotated[Path, option("DIR", "results")] = Path("results")
     """folder of the runs"""
-    follow: bool = False
+    follow: Annotated[bool, option(usual="no")] = False
     """go on, once a minute, until Ctrl-C"""
 
 

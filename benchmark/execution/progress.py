@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -27,7 +27,7 @@ class Row:
     """The last that was heard of a running pack."""
 
     pack: Pack
-    started: float = field(default_factory=time.monotonic)
+    started: float
     phase: str = "starting"
     step: int = 0
     total: int = 0
@@ -100,7 +100,7 @@ class Progress:
             self._hear(pack, event)
 
     def _hear(self, pack: Pack, event: dict[str, Any]) -> None:
-        row = self.rows.setdefault(pack.name, Row(pack))
+        row = self.rows.setdefault(pack.name, Row(pack, time.monotonic()))
         if event.get("phase", row.phase) != row.phase:
             row.rate, row.left = 0.0, None
         for name in ("phase", "step", "total", "rate", "left", "success"):

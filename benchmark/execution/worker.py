@@ -228,10 +228,10 @@ def _run_or_leave(
 ) -> Result:
     """Run a pack if its method is the one that it was sent with."""
     root = Path(site["root"])
-    if left := left_as_sent(root, cells, site["codes"], code, edited):
+    if left := left_as_sent(root, cells, site.get("codes", {}), code, edited):
         return Result(changed=left)
     about = site["about"] | code.about(cells[0]) | {"pack": pack, "device_share": site["device_share"]}
-    here = Site(root, Path(site["data"]), site["env_workers"], about, site["keep"], site["keep_stale"])
+    here = Site(root, Path(site["data"]), site["env_workers"], about, site["keep"], site.get("keep_stale", False))
     return run_pack(here, cells, lambda event: channel.tell({"progress": event}), channel.stopped)
 
 

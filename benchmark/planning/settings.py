@@ -111,12 +111,17 @@ def presets(suite: str) -> list[str]:
 
 def preset_table(suite: str, preset: str) -> dict[str, Any]:
     """The preset's table for a suite."""
+    return _preset_table(PRESETS, suite, preset)
+
+
+@cache
+def _preset_table(folder: Path, suite: str, preset: str) -> dict[str, Any]:
     known = presets(suite)
     if preset not in known:
         raise SettingsError(
             f"suite {suite!r} has no preset {preset!r}; it has {', '.join(known)}{nearest(preset, known)}"
         )
-    table = read_toml(PRESETS / f"{preset}.toml")[suite]
+    table = read_toml(folder / f"{preset}.toml")[suite]
     only(f"preset {preset} [{suite}]", table, ("tasks", "seeds", "settings", "data", "cost"))
     return table
 
@@ -141,7 +146,12 @@ def every_domain() -> frozenset[str]:
 
 def method_table(name: str) -> dict[str, Any]:
     """A method's data file, whose tables are all of things that there are."""
-    file, table = f"methods/{name}.toml", read_toml(methods.FOLDER / f"{name}.toml")
+    return _method_table(methods.FOLDER, name)
+
+
+@cache
+def _method_table(folder: Path, name: str) -> dict[str, Any]:
+    file, table = f"methods/{name}.toml", read_toml(folder / f"{name}.toml")
     only(file, table, ("default", "domain", "preset", "run", "cost"))
     only(f"{file} [domain]", table.get("domain", {}), every_domain())
     stems = [path.stem for path in PRESETS.glob("*.toml")]
@@ -151,10 +161,17 @@ def method_table(name: str) -> dict[str, Any]:
     return table
 
 
+@cache
 def hyperparameter_types(cls: type[Method]) -> dict[str, type]:
     """Fields of a method and their types."""
     hints = get_type_hints(cls)
     return {each.name: hints[each.name] for each in dataclasses.fields(cls)}
+
+
+@cache
+def setting_types(declared: type) -> dict[str, type]:
+    """Settings of the run and their types."""
+    return get_type_hints(declared)
 
 
 def typed(where: str, key: str, value: Any, wanted: Any) -> Any:
@@ -197,7 +214,7 @@ def layers(cls: type[Method], name: str, task: Task, suite: str, preset: str) ->
 
 def resolve(cls: type[Method], name: str, task: Task, suite: str, preset: str, asked: Sequence[Layer] = ()) -> Resolved:
     """All values of one (method, task); ``asked`` are the layers of the command line."""
-    run_types, own_types = get_type_hints(Settings), hyperparameter_types(cls)
+    run_types, own_types = setting_types(Settings), hyperparameter_types(cls)
     resolved = Resolved({}, {"best_of_n": 1}, {"hyperparameters.best_of_n": "program"})
     for where, values in [*layers(cls, name, task, suite, preset), *asked]:
         cites = where not in (COMMAND_LINE, SWEPT) and "source" in values

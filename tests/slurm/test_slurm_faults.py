@@ -100,6 +100,62 @@ def test_a_pack_without_memory_is_halved(place: MakePlace) -> None:
     assert_complete(here)
 
 
+def sent_with(place: Place, code: str) -> None:
+    """The jobs of a folder as if they had been sent with this code of their method."""
+    for path in place.root.glob("slurm/*/jobs.json"):
+        stored = json.loads(path.read_text())
+        stored["site"]["codes"] = dict.fromkeys(stored["site"]["codes"], code)
+        path.write_text(json.dumps(stored))
+
+
+def assert_left(place: Place, job: str, before: dict[str, bytes]) -> None:
+    """One sentence in the job's log, nothing trained, nothing deleted; and the cell is stale until the next launch."""
+    (log,) = place.root.glob(f"slurm/*/{job}_*_log.out")
+    told = [
+        line for line in log.read_text().splitlines() if "the code of flow is another than it was sent with" in line
+    ]
+    assert len(told) == 1
+    (cell,) = place.cells
+    now = contents(place.folder(cell))
+    assert json.loads(now.pop("refused.json"))["sent"] == "0123456789abcdef"
+    assert now == before
+    said = place.command("status")
+    assert said.returncode == 4
+    assert "1 cells: stale 1" in said.stdout
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_job_that_starts_under_other_code_trains_nothing(place: MakePlace) -> None:
+    here = place("flow", seeds="0")
+    assert here.launch(extra={"begin": "now+6"}).returncode == 0
+    (job,) = (line.split("|")[0] for line in here.queue())
+    sent_with(here, "0123456789abcdef")
+    here.settle()
+    assert_left(here, job, {})
+    assert "Submitted 1 cells in 1 jobs" in here.launch().stdout  # the next launch decides
+    here.settle()
+    assert here.states() == {"flow": {"done"}}
+    assert not (here.folder(here.cells[0]) / "refused.json").exists()
+
+
+def test_a_job_that_comes_back_under_other_code_leaves_what_it_had_begun(place: MakePlace) -> None:
+    here = place("flow", LONG, seeds="0")
+    assert here.launch().returncode == 0
+    (job,) = begun(here)
+    slurm("scontrol", "requeuehold", job)
+    wait_for(lambda: any("PENDING" in line for line in here.queue()), 60.0, here.root)
+    wait_for(lambda: holder(here.folder(here.cells[0]) / LEASE) is None, 60.0, here.root)
+    sent_with(here, "0123456789abcdef")
+    before = contents(here.folder(here.cells[0]))
+    assert "checkpoint/state.npz" in before
+    slurm("scontrol", "release", job)
+    here.settle()
+    assert_left(here, job, before)
+
+
 def job_names(place: Place) -> str:
     return ",".join(f"bench-{path.parent.name}" for path in place.root.glob("slurm/*/jobs.json"))
 

@@ -64,3 +64,38 @@ def test_the_halves_of_a_pack_are_packs() -> None:
         for part in (whole.of(whole.cells[:2]), whole.of(whole.cells[2:])):
             shown.hear(part, {"phase": "done"})
     assert [line.split("]")[0] for line in text.getvalue().splitlines()] == ["[1/3", "[2/3", "[3/3"]
+
+
+def named(*methods: str) -> list[Pack]:
+    return list(make(ask("toy", "quick", methods=",".join(methods), tasks=("bandit-v0",), seeds="0-3")).packs)
+
+
+def test_what_is_left_of_all_is_one_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four packs of 100 s on two workers; the first takes 50 s, so that the others are thought to as well."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    packs = named("bon", "flow", "fql", "ifql")
+    console, text = quiet()
+    shown = Progress(console, 4, {pack.name: 100.0 for pack in packs}, jobs=2)
+    assert shown.left() == 200.0
+    for pack_ in packs[:2]:
+        shown.hear(pack_, {"phase": "offline", "step": 1, "total": 9})
+    clock[0] = 50.0
+    assert shown.left() == 150.0
+    shown.hear(packs[0], {"phase": "done"})
+    assert shown.left() == 50.0  # one that is over its time, and two of 50 s on two workers
+    assert text.getvalue().splitlines()[-1].endswith("done, 0:50; about 50 s left in all")
+    shown.hear(packs[1], {"phase": "offline", "step": 2, "total": 9, "left": 400.0})
+    assert shown.left() == 400.0  # not before the longest has ended
+
+
+def test_nothing_is_said_of_what_nobody_estimated() -> None:
+    assert Progress(quiet()[0], 1).left() is None
+
+
+def test_the_live_table_says_what_is_left_of_all() -> None:
+    packs = named("bon", "flow")
+    console, text = quiet()
+    shown = Progress(console, 2, {pack.name: 90.0 for pack in packs})
+    console.print(shown._table())
+    assert "0 of 2 packs ended, about 3 min left in all" in text.getvalue()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import UseAppendAction, arg
 
@@ -20,21 +20,29 @@ from analysis.terminal import say, show, terminal
 FILES = ("leaderboard.md", "leaderboard.csv")
 
 
+STORE = "MLFLOW_TRACKING_URI, else ./results"
+
+
+def _option(metavar: str, usual: str) -> Any:
+    """What the help says of an option: the words that it takes, and what is meant where it is left out."""
+    return arg(metavar=metavar, help_behavior_hint=f"(by default {usual})")
+
+
 @dataclass(frozen=True)
 class Arguments:
     """Print the leaderboard of one tracking store or several; write it as leaderboard.md and leaderboard.csv."""
 
-    store: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="URI|DIR ...")] = ()
-    """MLflow URIs, or directories with mlflow.db (default: MLFLOW_TRACKING_URI, else ./results)"""
-    out: Path | None = None
-    """folder to write to (default: the first store that is a directory, else the current folder)"""
-    suite: str = ""
+    store: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, _option("URI|DIR ...", STORE)] = ()
+    """MLflow URIs, or directories with mlflow.db"""
+    out: Annotated[Path | None, _option("DIR", "the first store that is a directory, else the current folder")] = None
+    """folder to write to"""
+    suite: Annotated[str, _option("NAME", "all")] = ""
     """only this suite"""
-    preset: str = ""
+    preset: Annotated[str, _option("NAME", "all")] = ""
     """only this preset"""
-    methods: str = ""
-    """only these, a comma-separated list"""
-    sort: str = MEAN
+    methods: Annotated[str, _option("NAME,NAME,...", "all")] = ""
+    """only these"""
+    sort: Annotated[str, _option("NAME", MEAN)] = MEAN
     """order of the rows: mean, name, a domain, a cost or another measure that is shown"""
 
     @property

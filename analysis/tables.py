@@ -17,6 +17,7 @@ PHASES = ("offline", "online")
 SCORE = "success"
 MEAN, NAME = "mean", "name"
 """Of the ways to order the rows, those that every table has; the mean is also a column."""
+SPARSE = "params.settings.sparse"
 FINAL = "metrics.final/"
 COSTS = {"wall_time": "wall_hours", "device_time": "device_hours"}
 """What is shown, and the measure behind it: of a finished run, over all its attempts, in hours; a device that packs
@@ -41,9 +42,13 @@ class Cell:
 @dataclass(frozen=True)
 class Table:
     """One group: ``scores`` by (row, domain, phase), ``overall`` by (row, phase), ``others`` by (row, measure), and
-    ``costs`` by (row, cost), means over finished runs; those that no run tells are left out."""
+    ``costs`` by (row, cost), means over finished runs; those that no run tells are left out.
+
+    ``reward``: the one that runs were trained on, since a domain may be named after another; empty where none tells.
+    """
 
     group: dict[str, str]
+    reward: str
     rows: list[str]
     order: str
     domains: list[str]
@@ -100,6 +105,7 @@ def _table(group: dict[str, str], frame: pl.DataFrame) -> Table:
     overall = {(row, p): cell(row, f"{p}_{SCORE}", domains, set(seeds)) for row in names for p in phases}
     table = Table(
         group=group,
+        reward=_reward(frame),
         rows=names,
         order=NAME,
         domains=domains,
@@ -112,6 +118,13 @@ def _table(group: dict[str, str], frame: pl.DataFrame) -> Table:
         notes=notes(frame, seeds),
     )
     return ordered(table, MEAN)
+
+
+def _reward(frame: pl.DataFrame) -> str:
+    if SPARSE not in frame.columns:
+        return ""
+    kinds = {"true": "sparse", "false": "dense"}
+    return " or ".join(sorted({kinds.get(value, value) for value in map(str, frame[SPARSE].drop_nulls())}))
 
 
 def _row_names(frame: pl.DataFrame) -> pl.Series:

@@ -22,6 +22,7 @@ from benchmark.planning.listing import listing
 from benchmark.planning.plan import PROTOCOL, Plan, identities, make
 from benchmark.planning.request import check_suite
 from benchmark.planning.settings import presets
+from benchmark.planning.words import counted
 from benchmark.runs import checkpoint, plan_file
 from benchmark.runs.records import folder_of
 from benchmark.runs.superseded import all_of
@@ -121,11 +122,11 @@ def nothing_to_do(work: Work) -> str:
     """Why no pack is taken."""
     waiting = sum(state != "done" and key in work.queued for key, state in work.states.items())
     if work.later:
-        return f"Nothing to do: not one of {work.later} cells fits into the limit or budget."
+        return f"Nothing to do: not one of {counted(work.later, 'cell')} fits into the limit or budget."
     if waiting:
         ending = any(each.ending for each in work.queued.values())
         more = ", some in jobs that are ending: give the command again in a moment" if ending else ""
-        return f"Nothing to send: {waiting} cells are with the scheduler{more} (python -m benchmark.status)."
+        return f"Nothing to send: {counted(waiting, 'cell')} with the scheduler{more} (python -m benchmark.status)."
     return "Nothing to do: every cell is done."
 
 
@@ -164,18 +165,12 @@ def report(outcome: Outcome, problems: list[str]) -> int:
     """List what went wrong, and what others do; 1 if anything did."""
     for cells, what in (
         (outcome.failed, "failed; run the same command again to try them once more"),
-        (outcome.held, "were left to other processes"),
-        (outcome.changed, "were left, since code changed; run the same command again"),
+        (outcome.held, "left to other processes"),
+        (outcome.changed, "left as they are, since code changed; run the same command again"),
     ):
         if cells:
-            print(f"{len(cells)} cells {what}:", file=sys.stderr)
+            print(f"{counted(len(cells), 'cell')} {what}:", file=sys.stderr)
         for cell, text in cells:
-            print(f"  {cell.method} on {cell.task}, seed {cell.seed}: {text}", file=sys.stderr)
-    if outcome.changed:
-        print(
-            f"{len(outcome.changed)} cells were left, since code changed; run the same command again:", file=sys.stderr
-        )
-        for cell, text in outcome.changed:
             print(f"  {cell.method} on {cell.task}, seed {cell.seed}: {text}", file=sys.stderr)
     for problem in problems:
         print(f"tracking: {problem}", file=sys.stderr)

@@ -27,6 +27,7 @@ from benchmark.execution.executors import Queued, queued_by_all
 from benchmark.planning.errors import LaunchError, SettingsError
 from benchmark.planning.plan import Cell, Pack
 from benchmark.planning.portion import left
+from benchmark.planning.words import counted
 from benchmark.runs import estimate, plan_file
 from benchmark.runs.attempts import METHOD_CODE, Lines, attempts_of, codes_of
 from benchmark.runs.changed import SHORT, Changed, by_method, compare, told
@@ -172,7 +173,10 @@ def _cells(standing: Standing) -> dict[str, Cell]:
 def summary(root: Path, standing: Standing) -> list[str]:
     """Counts, what the rest will cost, and what somebody has to do."""
     counts = Counter(standing.states.values())
-    lines = [f"{counts.total()} cells: " + ", ".join(f"{state} {counts[state]}" for state in STATES if counts[state])]
+    lines = [
+        f"{counted(counts.total(), 'cell')}: "
+        + ", ".join(f"{state} {counts[state]}" for state in STATES if counts[state])
+    ]
     if rest := left(standing.packs, lambda cell: standing.states[cell.key] != "done"):
         cells = _cells(standing)
         done = (
@@ -194,9 +198,8 @@ def summary(root: Path, standing: Standing) -> list[str]:
         standing.queued[key].reason for key, state in standing.states.items() if state in ("queued", "requeued")
     )
     if reasons:
-        lines.append(
-            "they wait for: " + ", ".join(f"{reason} ({count} cells)" for reason, count in reasons.most_common())
-        )
+        told_of = ", ".join(f"{reason} ({counted(count, 'cell')})" for reason, count in reasons.most_common())
+        lines.append(f"they wait for: {told_of}")
     held = {each.job: each.reason for each in standing.queued.values() if "held" in each.reason.lower()}
     lines += [f"job {job} is held ({reason}): scontrol release {job}" for job, reason in sorted(held.items())]
     return lines
@@ -213,7 +216,8 @@ def code_lines(standing: Standing) -> list[str]:
         if standing.states[key] in ("done", "stale") and (codes := codes_of(standing.attempts[key], METHOD_CODE)):
             made[cell.method]["+".join(code[:SHORT] for code in codes)] += 1
     lines += [
-        f"mixed code of {name}: " + ", ".join(f"{code} ({count} runs)" for code, count in counts.most_common())
+        f"mixed code of {name}: "
+        + ", ".join(f"{code} ({counted(count, 'run')})" for code, count in counts.most_common())
         for name, counts in sorted(made.items())
         if len(counts) > 1 or any("+" in code for code in counts)
     ]

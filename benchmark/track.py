@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 from benchmark.planning.errors import LaunchError
+from benchmark.planning.words import counted
 from benchmark.runs.lease import Lease, LeaseHeld
 from benchmark.runs.records import read_json
 from benchmark.tracking.pusher import PUSH_SECONDS
@@ -50,7 +51,7 @@ def send(root: Path, uri: str) -> list[str]:
     for experiment, folders in folders_of(root).items():
         prepare(uri, experiment, root / "artifacts")
         found = Tracker(uri, experiment).push_all(folders)
-        print(f"{experiment}: {len(folders)} runs, {len(found)} could not be sent", flush=True)
+        print(f"{experiment}: {counted(len(folders), 'run')}, {len(found)} could not be sent", flush=True)
         problems += found
     return problems
 

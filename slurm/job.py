@@ -26,6 +26,7 @@ from benchmark.execution.machine import about_this_code
 from benchmark.execution.progress import Progress
 from benchmark.planning.plan import PROTOCOL, Pack
 from benchmark.planning.portion import left
+from benchmark.planning.words import counted
 from benchmark.runs import plan_file
 from benchmark.runs.lease import BEAT_SECONDS, STALE_SECONDS, host_name
 from benchmark.runs.records import folder_of, read_json, state_of
@@ -117,7 +118,10 @@ def _run(root: Path, stored: dict[str, Any], packs: list[Pack], local: Local) ->
         outcome = local.run(packs)
         if again := left(packs, lambda cell: cell.key in {held.key for held, _ in outcome.held}):
             # Its owner may have been killed a moment ago, on another node: that is known once it is silent long enough.
-            print(f"{sum(len(pack.cells) for pack in again)} cells are held by others; once more later", flush=True)
+            print(
+                f"held by others: {counted(sum(len(pack.cells) for pack in again), 'cell')}; once more later",
+                flush=True,
+            )
             time.sleep(STALE_SECONDS + BEAT_SECONDS)
             outcome.held.clear()
             outcome = local.run(again)

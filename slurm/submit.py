@@ -25,6 +25,7 @@ from submitit.slurm.slurm import SlurmExecutor
 from benchmark.execution.executors import Listener, Order, Outcome, Queued
 from benchmark.planning.plan import Pack
 from benchmark.planning.portion import left
+from benchmark.planning.words import counted
 from benchmark.runs.attempts import attempts_of, failures_in_a_row
 from benchmark.runs.lease import Lease, LeaseHeld
 from benchmark.runs.records import fail_for_the_dead, folder_of, read_json, state_of, write_json
@@ -85,7 +86,8 @@ def _submit(root: Path, order: Order, packs: list[Pack], profile: Profile) -> Ou
     hopeless = set() if order.retry else {k for k, lines in attempts.items() if failures_in_a_row(lines) >= HOPELESS}
     packs = left(packs, lambda cell: cell.key not in hopeless)
     if hopeless:
-        text = f"{len(hopeless)} cells failed {HOPELESS} times for the same reason and are left; --retry sends them"
+        many = counted(len(hopeless), "cell")
+        text = f"failed {HOPELESS} times for the same reason, and left: {many}; --retry sends them"
         outcome.submitted.append(text)
     bad = usable_exclusions(bad_nodes(past, no_memory, profile.exclude_after), profile)
     _send(root, order, jobs_of(packs, profile, starved), profile, bad, outcome)
@@ -107,9 +109,11 @@ def _send(
         outcome.refused = f"the other jobs were not sent: {error}"
     outcome.submitted += sent
     if excluded:
-        outcome.submitted.append(f"left out, since they broke {profile.exclude_after} jobs: {', '.join(excluded)}")
+        many = counted(profile.exclude_after, "job")
+        outcome.submitted.append(f"left out, since they broke {many}: {', '.join(excluded)}")
     if len(jobs) > room:
-        outcome.submitted.append(f"{len(jobs) - room} jobs did not fit into the queue; run the same command later")
+        many = counted(len(jobs) - room, "job")
+        outcome.submitted.append(f"{many} did not fit into the queue; run the same command later")
     outcome.submitted += how_to_follow(root) if jobs else ["Nothing to submit: the rest is in the queue, or failed."]
 
 
@@ -186,7 +190,8 @@ def submit_array(root: Path, order: Order, jobs: list[list[Pack]], profile: Prof
         shutil.rmtree(folder, ignore_errors=True)
         raise SlurmError(f"cannot write to {folder} ({error.strerror}); make room, or give another --out") from error
     cells = sum(len(pack.cells) for packs in jobs for pack in packs)
-    return f"Submitted {cells} cells in {len(jobs)} jobs: {sent[0].job_id.partition('_')[0]} ({PREFIX}{name})"
+    number = sent[0].job_id.partition("_")[0]
+    return f"Submitted {counted(cells, 'cell')} in {counted(len(jobs), 'job')}: {number} ({PREFIX}{name})"
 
 
 @contextlib.contextmanager
@@ -239,7 +244,8 @@ def preview(order: Order) -> list[str]:
     executor = executor_for(folder_of_submission(root, "NAME"), "NAME", order, profile, [])
     executor.parameters["map_count"] = sizes[0]
     script = executor._make_submission_file_text(executor._submitit_command_str, "")
-    return [f"{len(jobs)} jobs in {len(sizes)} arrays ({', '.join(map(str, sizes))}); the first one's script:", script]
+    arrays = f"{counted(len(sizes), 'array')} ({', '.join(map(str, sizes))})"
+    return [f"{counted(len(jobs), 'job')} in {arrays}; the first one's script:", script]
 
 
 def how_to_follow(root: Path) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmark.execution.executors import fates_of_all
 from benchmark.planning.plan import Cell, Pack
+from benchmark.planning.words import counted
 from benchmark.runs.attempts import attempts_of, starts_of
 from benchmark.runs.records import folder_of, read_json
 
@@ -34,7 +35,7 @@ def report(root: Path, packs: Sequence[Pack], states: Mapping[str, str]) -> list
         return ["Nothing failed."]
     lines = []
     for error, members in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
-        lines.append(f"{error}: {len(members)} cells")
+        lines.append(f"{error}: {counted(len(members), 'cell')}")
         for cell, pack in members[:SHOWN]:
             lines += [f"  {each}" for each in _describe(root, cell, pack, states[cell.key], fates)]
         rest = Counter(f"{cell.method} on {cell.task}" for cell, _ in members[SHOWN:])

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from benchmark.planning.plan import Pack
+from benchmark.planning.words import counted
 from benchmark.runs.estimate import spoken
 
 LINE_SECONDS = 60.0
@@ -150,7 +151,7 @@ class Progress:
     def _table(self) -> Table:
         left = self.left()
         rest = "" if left is None else f", {spoken(left)} left in all"
-        caption = f"{self.ended} of {self.total} packs ended{rest}"
+        caption = f"{self.ended} of {counted(self.total, 'pack')} ended{rest}"
         table = Table(*self.HEADINGS, box=None, pad_edge=False, caption=caption, caption_justify="left")
         for row in self.rows.values():
             table.add_row(*row.cells())

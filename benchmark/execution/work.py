@@ -13,6 +13,7 @@ from benchmark.execution.executors import Queued, queued_by_all
 from benchmark.planning.errors import LaunchError, in_short
 from benchmark.planning.plan import Pack, Plan, identities
 from benchmark.planning.portion import left, ordered, taken
+from benchmark.planning.words import counted
 from benchmark.runs import estimate
 from benchmark.runs.attempts import attempts_of
 from benchmark.runs.changed import Changed, by_method, compare, told
@@ -142,7 +143,7 @@ def check_stale(work: Work) -> None:
 
 def refusal(work: Work) -> str:
     return (
-        f"{len(work.undecided)} runs were made by other code of their methods, {spoken(work.lost, 'device')} of work; "
+        f"by other code of their method: {counted(len(work.undecided), 'run')}, {spoken(work.lost, 'device')} of work; "
         "say --stale rerun to make them anew, or --stale keep to count them as they are"
     )
 
@@ -154,16 +155,24 @@ def summarise(plan: Plan, work: Work, workers: int = 0) -> list[str]:
     mine = [work.queued[cell.key] for cell in plan.cells if cell.key in work.queued and work.states[cell.key] != "done"]
     others = f", with the scheduler {len(mine)}" if mine else ""
     others += f", left for later {work.later}" if work.later else ""
-    cost, basis = work.cost, f"{work.cost.measured} of {len(work.packs)} packs timed before, the rest by declared costs"
-    here = f", {spoken(cost.device_seconds / workers)} with {workers} workers here" if workers else ""
     return [
         *_extent(plan),
         f"data: {', '.join(data_taken(plan))}",
         f"done {counts['done']}, begun {counts['begun']}, failed before {counts['failed']}{others}, to do {count}",
         *code_lines(plan, work),
-        f"to do: {cost.updates:,} updates, {spoken(cost.device_seconds, 'device')}{here} ({basis}), "
-        f"up to {cost.memory / 2**30:.1f} GiB in one pack",
+        *(_cost(work, workers) if work.packs else []),
         *(f"unavailable: {reason}" for reason in methods.available()[1].values()),
+    ]
+
+
+def _cost(work: Work, workers: int) -> list[str]:
+    """What is to do, and how long that takes."""
+    cost, packs = work.cost, counted(len(work.packs), "pack")
+    basis = f"{cost.measured} of {packs} timed before, the rest by declared costs"
+    here = f", {spoken(cost.device_seconds / workers)} with {counted(workers, 'worker')} here" if workers else ""
+    return [
+        f"to do: {cost.updates:,} updates, {spoken(cost.device_seconds, 'device')}{here} ({basis}), "
+        f"up to {cost.memory / 2**30:.1f} GiB in one pack"
     ]
 
 
@@ -172,10 +181,11 @@ def _extent(plan: Plan) -> list[str]:
     names, tasks = (list(dict.fromkeys(each)) for each in zip(*((c.method, c.task) for c in plan.cells), strict=True))
     seeds = {cell.seed for cell in plan.cells}
     more = len(plan.packs) - len(names) * len(tasks)
-    swept = f" and {more} packs more for swept values" if more else ""
+    swept = f" and {counted(more, 'pack')} more for swept values" if more else ""
+    whole = f"{counted(len(plan.cells), 'cell')} in {counted(len(plan.packs), 'pack')}"
+    sides = f"{counted(len(names), 'method')} x {counted(len(tasks), 'task')} x {counted(len(seeds), 'seed')}"
     return [
-        f"{len(plan.cells)} cells in {len(plan.packs)} packs: {len(names)} methods x {len(tasks)} tasks x {len(seeds)} "
-        f"seeds{swept} (suite {plan.suite}, preset {plan.preset})",
+        f"{whole}: {sides}{swept} (suite {plan.suite}, preset {plan.preset})",
         f"methods: {', '.join(names)}",
         f"tasks: {', '.join(in_short(tasks))}",
     ]
@@ -189,13 +199,14 @@ def code_lines(plan: Plan, work: Work) -> list[str]:
     if stale and work.stale == REFUSE:
         lines.append(f"refused: {refusal(work)}")
     elif stale:
-        fate = "they are kept (--stale keep)" if work.stale == KEEP else "they are made anew (--stale keep keeps them)"
-        lines.append(f"{len(stale)} runs are by other code of their method ({by_method(stale, cells)}); {fate}")
+        fate = "kept (--stale keep)" if work.stale == KEEP else "made anew (--stale keep keeps them)"
+        many = counted(len(stale), "run")
+        lines.append(f"by other code of their method: {many} ({by_method(stale, cells)}); {fate}")
     if work.back:
         back = by_method(work.back, cells)
-        lines.append(f"{len(work.back)} runs that were set aside are by today's code ({back}); they are taken back")
+        lines.append(f"set aside before, and by today's code: {counted(len(work.back), 'run')} ({back}); taken back")
     if work.busy:
-        lines.append(f"{len(work.busy)} runs by other code of their method are being worked on; they are left")
+        lines.append(f"by other code, and being worked on: {counted(len(work.busy), 'run')}; left")
     return lines + told(changed)
 
 

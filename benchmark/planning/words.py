@@ -88,6 +88,11 @@ def value_of(text: str) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def counted(count: int, noun: str) -> str:
+    """'1 job', '2 jobs'."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def word_of(value: Any) -> str:
     """What is read as this value again."""
     if isinstance(value, tuple | list):

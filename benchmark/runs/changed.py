@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.planning.plan import Cell
+from benchmark.planning.words import counted
 from benchmark.runs.attempts import METHOD_CODE, SHARED_CODE, Lines, code_of
 from benchmark.runs.fingerprint import Sources
 from benchmark.runs.superseded import FOLDER
@@ -55,9 +56,9 @@ def told(changed: Changed) -> list[str]:
     """A line for each thing that differs and is kept all the same."""
     lines = []
     if changed.shared:
-        lines.append(f"shared code differs from that of {changed.shared} done runs; they are kept")
+        lines.append(f"shared code differs from that of {counted(changed.shared, 'done run')}; kept")
     if changed.unknown:
-        lines.append(f"{changed.unknown} done runs are from before code was noted; they are kept")
+        lines.append(f"from before code was noted: {counted(changed.unknown, 'done run')}; kept")
     return lines
 
 

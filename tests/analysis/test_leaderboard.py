@@ -12,6 +12,7 @@ from rich.console import Console
 
 from analysis import files
 from analysis.files import tidy
+from analysis.layout import captions
 from analysis.runs import Choice
 from analysis.tables import Table, tables
 from analysis.terminal import show
@@ -257,3 +258,17 @@ def test_runs_that_tell_no_cost_make_no_table_of_it() -> None:
     assert table.costs == {}
     assert "wall_time" not in printed([table], 100)
     assert not any(note.startswith("cost") for note in table.notes)
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        (["false", "false"], "; trained on the dense reward"),
+        (["true"], "; trained on the sparse reward"),
+        (["true", "false"], "; trained on the dense or sparse reward"),
+        ([None], ""),
+    ],
+)
+def test_the_reward_is_said_since_a_domain_may_be_named_after_another(values: list[str | None], wanted: str) -> None:
+    runs = [run(1.0, 1.0, seed=str(i)) | {"params.settings.sparse": value} for i, value in enumerate(values)]
+    assert captions(only(runs))[0] == f"success in % [95 % interval over seeds]: offline -> online{wanted}"

@@ -428,7 +428,7 @@ def twice(tmp_path_factory: pytest.TempPathFactory, store: Path, programs: Path)
 
 def test_a_tiny_run_end_to_end(twice: Twice) -> None:
     assert (twice.first.status, twice.first.err) == (0, "")
-    assert "2 cells in 1 packs" in twice.first.out
+    assert "2 cells in 1 pack" in twice.first.out
     assert "[1/1] flow on bandit-v0: done" in twice.first.out
     assert len(list(twice.place.out.glob("runs/*/*/done.json"))) == 2
     assert (twice.place.out / "leaderboard.md").exists()

@@ -105,9 +105,9 @@ def test_nothing_is_done_twice_for_a_comment(story: Story) -> None:
 
 
 def test_an_edit_is_told_before_anything_is_done(story: Story) -> None:
-    assert "2 runs are by other code of their method (flow 2); they are made anew" in story.edited.stdout
+    assert "by other code of their method: 2 runs (flow 2); made anew" in story.edited.stdout
     assert story.edited.stdout.count("to do 2") == 1
-    assert "they are kept (--stale keep)" in story.kept.stdout
+    assert "kept (--stale keep)" in story.kept.stdout
     assert "Nothing to do: every cell is done." in story.kept.stdout
     assert story.told.returncode == 4
     assert "2 cells: stale 2" in story.told.stdout

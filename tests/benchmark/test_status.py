@@ -177,7 +177,7 @@ def test_mixed_code_is_named_by_fingerprints(tmp_path: Path) -> None:
     for cell, code in zip(made.cells, (pretend.OTHER, pretend.OTHER, pretend.today("flow")), strict=True):
         pretend.run(tmp_path, cell, code)
     lines = status.summary(tmp_path, status.look(tmp_path))
-    assert f"mixed code of flow: {pretend.OTHER[:8]} (2 runs), {pretend.today('flow')[:8]} (1 runs)" in lines
+    assert f"mixed code of flow: {pretend.OTHER[:8]} (2 runs), {pretend.today('flow')[:8]} (1 run)" in lines
 
 
 def test_nothing_planned_is_told(tmp_path: Path) -> None:
@@ -213,10 +213,10 @@ def test_failures_are_grouped_by_reason_with_the_way_to_see_them_here(
     log.parent.mkdir(parents=True)
     log.write_text("".join(f"line {i}\n" for i in range(20)))
     lines = report(tmp_path, Plan("toy", "quick", plan.packs))
-    assert lines[0] == "Diverged: 1 cells"
+    assert lines[0] == "Diverged: 1 cell"
     assert "flow on bandit-v0, seed 1 on n1, job 7_0: its loss was nan" in lines[1]
     assert [line.strip() for line in lines[2:7]] == [f"| line {i}" for i in range(15, 20)]
-    assert "Lost: 1 cells" in lines
+    assert "Lost: 1 cell" in lines
     (here,) = [line for line in lines if "--seeds 1 " in line]
     words = shlex.split(here.partition("python -m benchmark.launch ")[2])
     asked = parse(words)
@@ -243,7 +243,7 @@ def test_a_damaged_failure_is_still_one(tmp_path: Path, plan: Plan) -> None:
     folder = folder_of(tmp_path, plan.cells[0].key)
     folder.mkdir(parents=True)
     (folder / "failed.json").write_text("{")
-    assert report(tmp_path, plan)[0] == "Unreadable: 1 cells"
+    assert report(tmp_path, plan)[0] == "Unreadable: 1 cell"
 
 
 def test_the_log_of_a_worker_is_the_one_its_message_names(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ pytestmark = [
 def test_it_sends_what_is_there_and_then_what_is_new(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finished(root, "ab0", seed=0)
     assert track.run(["--out", str(root)]) == 0
-    assert "toy/v1: 1 runs, 0 could not be sent" in capsys.readouterr().out
+    assert "toy/v1: 1 run, 0 could not be sent" in capsys.readouterr().out
     finished(root, "ab1", seed=1)
     assert track.run(["--out", str(root)]) == 0
     assert sorted(read_runs(str(root))["tags.seed"]) == ["0", "1"]

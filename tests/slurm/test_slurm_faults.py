@@ -83,14 +83,14 @@ def test_a_job_whose_node_went_away_goes_on_elsewhere_and_the_node_is_left_out(p
     assert_complete(here)
     more = Place(here.root, tuple("1" if word == "0" else word for word in here.words), here.profile | {"extra": {}})
     said = more.launch()
-    assert "left out, since they broke 1 jobs: n3" in said.stdout
+    assert "left out, since they broke 1 job: n3" in said.stdout
     assert "ExcNodeList=n3" in slurm("scontrol", "show", "job", more.queue()[0].split("|")[0])
     more.settle()
 
 
 def test_a_pack_without_memory_is_halved(place: MakePlace) -> None:
     here = place("flow", LONG)
-    assert "Submitted 2 cells in 1 jobs" in here.launch(memory_gb=0.2).stdout
+    assert "Submitted 2 cells in 1 job" in here.launch(memory_gb=0.2).stdout
     here.settle()
     (job,) = {here.job(cell) for cell in here.cells}
     assert "Exceeded job memory limit" in next(here.root.glob(f"slurm/*/{job}_*_log.out")).read_text()
@@ -121,7 +121,7 @@ def assert_left(place: Place, job: str, before: dict[str, bytes]) -> None:
     assert now == before
     said = place.command("status")
     assert said.returncode == 4
-    assert "1 cells: stale 1" in said.stdout
+    assert "1 cell: stale 1" in said.stdout
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -135,7 +135,7 @@ def test_a_job_that_starts_under_other_code_trains_nothing(place: MakePlace) -> 
     sent_with(here, "0123456789abcdef")
     here.settle()
     assert_left(here, job, {})
-    assert "Submitted 1 cells in 1 jobs" in here.launch().stdout  # the next launch decides
+    assert "Submitted 1 cell in 1 job" in here.launch().stdout  # the next launch decides
     here.settle()
     assert here.states() == {"flow": {"done"}}
     assert not (here.folder(here.cells[0]) / "refused.json").exists()

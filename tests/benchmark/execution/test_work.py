@@ -48,7 +48,7 @@ def root(tmp_path: Path, plan: Plan) -> Path:
 def test_what_other_code_made_is_made_anew(root: Path, plan: Plan) -> None:
     work = worked(root, plan, RERUN)
     assert taken(work) == [("fql", 0), ("fql", 1)]
-    assert "2 runs are by other code of their method (fql 2); they are made anew" in said(plan, work)
+    assert "by other code of their method: 2 runs (fql 2); made anew" in said(plan, work)
     assert settle(root, plan, work) == [f"set aside, under {root / 'superseded'}: fql 2"]
     keys = [cell.key for cell in plan.cells if cell.method == "fql"]
     assert sorted(all_of(root, keys)) == sorted(place_of(root, key, OTHER) for key in keys)
@@ -66,7 +66,7 @@ def test_what_a_limit_leaves_is_left_where_it_is(root: Path, plan: Plan) -> None
 def test_what_other_code_made_is_kept_if_that_is_said(root: Path, plan: Plan) -> None:
     work = worked(root, plan, KEEP)
     assert taken(work) == []
-    assert "2 runs are by other code of their method (fql 2); they are kept" in said(plan, work)
+    assert "by other code of their method: 2 runs (fql 2); kept" in said(plan, work)
     assert settle(root, plan, work) == []
     check_stale(work)
 
@@ -102,8 +102,8 @@ def test_shared_code_and_runs_from_before_are_kept_and_told(tmp_path: Path, plan
         work = worked(tmp_path, plan, stale)
         check_stale(work)
         assert taken(work) == []
-        assert "shared code differs from that of 2 done runs; they are kept" in said(plan, work)
-        assert "2 done runs are from before code was noted; they are kept" in said(plan, work)
+        assert "shared code differs from that of 2 done runs; kept" in said(plan, work)
+        assert "from before code was noted: 2 done runs; kept" in said(plan, work)
 
 
 def test_a_run_that_somebody_works_on_is_told_and_left(root: Path, plan: Plan) -> None:
@@ -111,7 +111,7 @@ def test_a_run_that_somebody_works_on_is_told_and_left(root: Path, plan: Plan) -
     lease = Lease(folder_of(root, busy.key) / LEASE)
     work = worked(root, plan, RERUN)
     assert taken(work) == [("fql", 1)]
-    assert "1 runs by other code of their method are being worked on; they are left" in said(plan, work)
+    assert "by other code, and being worked on: 1 run; left" in said(plan, work)
     settle(root, plan, work)
     assert folder_of(root, busy.key).exists()
     lease.release()
@@ -129,7 +129,7 @@ def test_an_edit_undone_costs_nothing(root: Path, plan: Plan, stale: str) -> Non
     work = worked(root, plan, stale)
     check_stale(work)
     assert taken(work) == []
-    assert "2 runs that were set aside are by today's code (fql 2); they are taken back" in said(plan, work)
+    assert "set aside before, and by today's code: 2 runs (fql 2); taken back" in said(plan, work)
     settle(root, plan, work)
     assert sorted(path.name for path in all_of(root, keys[:1])) == sorted([OTHER, "by another"])
     again = worked(root, plan, stale)

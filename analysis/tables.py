@@ -84,8 +84,7 @@ def _table(group: dict[str, str], frame: pl.DataFrame) -> Table:
     finals = [name for name in frame.columns if name.startswith(FINAL) and finished[name].count()]
     measures = sorted((name.removeprefix(FINAL) for name in finals), key=natural)
     skipped = _skipped(frame)
-    had = [phase for phase in PHASES if any((row, phase) not in skipped for row in frame["row"])]
-    phases = [phase for phase in PHASES if f"{phase}_{SCORE}" in measures] or had[:1]
+    phases = _phases(frame, measures, skipped)
     scored = [f"{phase}_{SCORE}" for phase in phases]
     samples = {name: _samples(finished, FINAL + name) for name in (*scored, *measures) if name in measures}
     seeds = {task: part["seed"].n_unique() for (task,), part in frame.partition_by("task", as_dict=True).items()}
@@ -118,6 +117,12 @@ def _table(group: dict[str, str], frame: pl.DataFrame) -> Table:
         notes=notes(frame, seeds),
     )
     return ordered(table, MEAN)
+
+
+def _phases(frame: pl.DataFrame, measures: Sequence[str], skipped: set[tuple[str, str]]) -> list[str]:
+    """Those that some run has a score of; without any, the first that some method has."""
+    had = [phase for phase in PHASES if any((row, phase) not in skipped for row in frame["row"])]
+    return [phase for phase in PHASES if f"{phase}_{SCORE}" in measures] or had[:1]
 
 
 def _reward(frame: pl.DataFrame) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from benchmark.execution.machine import version_lines
+from envs._command_line import CommandLineError, carried_out
 
 COMMANDS = """\
 python -m benchmark.launch    plan runs and carry them out, here or on a cluster; then the leaderboard
@@ -18,5 +19,15 @@ python -m slurm.doctor             whether a cluster is ready
 
 Each has --help; with --version this one prints what runs record of the code and its packages."""
 
+
+def run(words: list[str]) -> int:
+    if words not in ([], ["--help"], ["--version"]):
+        raise CommandLineError(
+            f"there is no {' '.join(words)!r} here; python -m benchmark says which commands there are"
+        )
+    print("\n".join(version_lines()) if words == ["--version"] else COMMANDS)
+    return 0
+
+
 if __name__ == "__main__":
-    print("\n".join(version_lines()) if "--version" in sys.argv else COMMANDS)
+    sys.exit(carried_out(run))

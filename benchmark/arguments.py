@@ -46,9 +46,7 @@ class Arguments:
     """all tasks of these domains, in full or as the commands for data call them"""
     seeds: Annotated[str, option("0-7|0,2,5", "as many as the preset says")] = ""
     """seeds of the runs"""
-    preset: Annotated[
-        str, one_of(ALL_PRESETS, "paper where a SLURM controller answers or a profile is given, else quick")
-    ] = ""
+    preset: Annotated[str, one_of(ALL_PRESETS, QUICK)] = ""
     """sizes and budgets"""
     set: Annotated[tuple[str, ...], option("OWNER.KEY=VALUE ...", "nothing")] = ()
     """METHOD.KEY=VALUE, run.KEY=VALUE for all methods (that do not fix KEY), value.KEY=VALUE for the value rule,

@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from benchmark.arguments import Arguments, parse, requested
 from benchmark.execution.executors import EXECUTORS, Order, Outcome, load_executor
 from benchmark.execution.machine import about_this_code, cores, slurm_answers, version_lines
 from benchmark.execution.progress import Bar, Progress
-from benchmark.execution.work import KEEP, REFUSE, RERUN, Portion, Work, check_stale, look, settle, summarise
+from benchmark.execution.work import KEEP, REFUSE, RERUN, Portion, Work, check_stale, look, settle, summarise, unsettle
 from benchmark.planning.errors import LaunchError, SettingsError, check_word
 from benchmark.planning.listing import listing
 from benchmark.planning.plan import PROTOCOL, Plan, identities, make
@@ -75,25 +76,25 @@ def execute(order: Order, work: Work, arguments: Arguments, executor: Any, conso
     root, plan = Path(order.site["root"]), order.plan
     uri, experiment = tracking.default_uri(root), f"{plan.suite}/v{PROTOCOL}"
     prepare_tracking(uri, experiment, root, None if executor.WAITS else console)
-    for line in settle(root, plan, work):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    folders = [*all_of(root, work.states), *(folder_of(root, key) for key in work.states)]
     for key in (key for key, state in work.states.items() if state == "done"):
         checkpoint.sweep(folder_of(root, key) / "checkpoint")
-    pusher = Pusher(tracking.Tracker(uri, experiment), lambda: folders)
+    pusher = Pusher(tracking.Tracker(uri, experiment), partial(folders_of, root, list(work.states)))
     outcome = Outcome()
     if work.packs:
         new = write_plan(root, plan, order.site["data"], again)
         try:
             prepare_data(order, arguments, console)
+            tell_settled(root, plan, work, console)
             pusher.start()
             with Progress(console, len(work.packs), work.expected, order.jobs) as progress:
                 outcome = executor.run(order, progress.hear)
         except LaunchError:
+            unsettle(root, plan, work)
             if new:  # nothing of it was begun
                 plan_file.path_of(root, plan.name).unlink(missing_ok=True)
             raise
     else:
+        tell_settled(root, plan, work, console)
         console.print(nothing_to_do(work), markup=False, highlight=False, soft_wrap=True)
     if not executor.WAITS:
         console.print("\n".join(outcome.submitted), markup=False, highlight=False, soft_wrap=True)
@@ -106,6 +107,16 @@ def execute(order: Order, work: Work, arguments: Arguments, executor: Any, conso
         return 130
     status = show_leaderboard(root, uri)
     return report(outcome, problems) or status
+
+
+def folders_of(root: Path, keys: list[str]) -> list[Path]:
+    """Where the records of runs lie: of those that were set aside too, which go first, so that they are known."""
+    return [*all_of(root, keys), *(folder_of(root, key) for key in keys)]
+
+
+def tell_settled(root: Path, plan: Plan, work: Work, console: Console) -> None:
+    for line in settle(root, plan, work):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def prepare_tracking(uri: str, experiment: str, root: Path, console: Console | None) -> None:
@@ -127,6 +138,8 @@ def nothing_to_do(work: Work) -> str:
         ending = any(each.ending for each in work.queued.values())
         more = ", some in jobs that are ending: give the command again in a moment" if ending else ""
         return f"Nothing to send: {counted(waiting, 'cell')} with the scheduler{more} (python -m benchmark.status)."
+    if work.busy:
+        return f"Nothing to do: {counted(len(work.busy), 'run')} by other code are others' work at present, and left."
     return "Nothing to do: every cell is done."
 
 
@@ -166,7 +179,7 @@ def report(outcome: Outcome, problems: list[str]) -> int:
     for cells, what in (
         (outcome.failed, "failed; run the same command again to try them once more"),
         (outcome.held, "left to other processes"),
-        (outcome.changed, "left as they are, since code changed; run the same command again"),
+        (outcome.changed, "left, since code changed; run the same command again"),
     ):
         if cells:
             print(f"{counted(len(cells), 'cell')} {what}:", file=sys.stderr)

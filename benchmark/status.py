@@ -35,7 +35,7 @@ from benchmark.runs.estimate import spoken
 from benchmark.runs.fingerprint import Sources
 from benchmark.runs.lease import holder
 from benchmark.runs.plan_file import PlanFileError
-from benchmark.runs.records import LEASE, REFUSED, folder_of, state_of
+from benchmark.runs.records import LEASE, REFUSED, folder_of, read_json, state_of
 from envs._command_line import carried_out, option, parsed
 
 STATES = ("done", "running", "queued", "requeued", "failed", "lost", "stale", "planned")
@@ -93,8 +93,9 @@ class Standing:
         return 0 if found <= {"done"} else 3 if self.moves or self.unheard else 4
 
 
-def cell_state(root: Path, key: str, queued: Mapping[str, Queued], stale: bool = False) -> str:
-    """One of STATES; ``stale``: whether other code of its method made it."""
+def cell_state(root: Path, key: str, queued: Mapping[str, Queued], stale: bool = False, refused: bool = False) -> str:
+    """One of STATES; ``stale``: whether other code of its method made it; ``refused``: whether a job that was sent for
+    it found other code than it was sent with, and so does whoever looks now."""
     folder = folder_of(root, key)
     state = state_of(folder)
     if state == "done":
@@ -105,9 +106,18 @@ def cell_state(root: Path, key: str, queued: Mapping[str, Queued], stale: bool =
         return "running"
     if key in queued and not (queued[key].ending and _left_for_good(folder)):
         return "requeued" if state == "begun" else "queued"
-    if stale or (folder / REFUSED).exists():
+    if stale or refused:
         return "stale"
     return "lost" if state == "begun" else state
+
+
+def _was_refused(folder: Path, today: str) -> bool:
+    try:
+        return read_json(folder / REFUSED)["sent"] != today
+    except FileNotFoundError:
+        return False
+    except (ValueError, KeyError, TypeError):  # whatever it said, it was written by a job that refused
+        return True
 
 
 def _left_for_good(folder: Path) -> bool:
@@ -146,7 +156,8 @@ def look(root: Path) -> Standing:
     there = set(methods.names())
     known = [cell for cell in cells if cell.method in there]
     changed = compare(root, known, attempts, {c.key: state_of(folder_of(root, c.key)) for c in cells}, Sources.read())
-    states = {cell.key: cell_state(root, cell.key, queued, cell.key in changed.stale) for cell in cells}
+    no = {cell.key for cell in known if _was_refused(folder_of(root, cell.key), changed.today[cell.method])}
+    states = {cell.key: cell_state(root, cell.key, queued, cell.key in changed.stale, cell.key in no) for cell in cells}
     left_over = [plan for plan in plans if any(states[c.key] in LEFT for pack in plan.packs for c in pack.cells)]
     commands = list(dict.fromkeys(plan.command for plan in left_over if plan.command))
     return Standing(packs, states, queued, attempts, changed, commands, unheard, damaged)
@@ -177,7 +188,8 @@ def summary(root: Path, standing: Standing) -> list[str]:
         f"{counted(counts.total(), 'cell')}: "
         + ", ".join(f"{state} {counts[state]}" for state in STATES if counts[state])
     ]
-    if rest := left(standing.packs, lambda cell: standing.states[cell.key] != "done"):
+    free = standing.changed.back
+    if rest := left(standing.packs, lambda cell: standing.states[cell.key] != "done" and cell.key not in free):
         cells = _cells(standing)
         done = (
             (cell, standing.attempts[key]) for key, cell in cells.items() if standing.states[key] in ("done", "stale")
@@ -208,6 +220,13 @@ def summary(root: Path, standing: Standing) -> list[str]:
 def code_lines(standing: Standing) -> list[str]:
     """What other code made, and where runs that are done were made by several."""
     cells, lines = _cells(standing), []
+    if standing.changed.back:
+        back = by_method(standing.changed.back, cells)
+        lines.append(f"set aside, and by today's code: {back}; the launch command takes them back")
+    refused = [key for key, state in standing.states.items() if state == "stale" and key not in standing.changed.stale]
+    if refused:
+        why = "their jobs found other code of their method than they were sent with, and left them"
+        lines.append(f"stale, since {why}: {by_method(refused, cells)}")
     if stale := [key for key in standing.changed.stale if standing.states[key] == "stale"]:
         mend = "the launch command with --stale rerun makes them anew, with --stale keep counts them as they are"
         lines.append(f"stale, by other code of their method: {by_method(stale, cells)}; {mend}")

@@ -25,6 +25,7 @@ from slurm.profile import Profile
 PROBE_SECONDS = 120.0
 """How long the job may wait for a node; it itself takes a moment."""
 WORKER = "benchmark.execution.worker"
+SERVING = "benchmark.execution.serving"
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ def look(folder: str, uri: str) -> None:
     print("host", host_name(), flush=True)
     print("folder", Path(folder).is_dir(), flush=True)
     print("device", os.environ.get("CUDA_VISIBLE_DEVICES", ""), flush=True)
-    importlib.import_module(WORKER)  # with everything that a run needs
+    for name in (WORKER, SERVING):  # with everything that a run needs
+        importlib.import_module(name)
     if not uri.startswith("sqlite"):
         tracking.reach(uri)
     print("end", True, flush=True)

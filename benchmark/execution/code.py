@@ -11,7 +11,8 @@ import methods
 from benchmark.planning.plan import Cell
 from benchmark.runs.attempts import METHOD_CODE, SHARED_CODE, attempts_of, code_of
 from benchmark.runs.fingerprint import Sources
-from benchmark.runs.records import folder_of, refuse, state_of
+from benchmark.runs.lease import holder
+from benchmark.runs.records import LEASE, folder_of, refuse, state_of
 from methods import UnavailableMethod
 
 Left = list[tuple[Cell, str]]
@@ -19,10 +20,12 @@ Left = list[tuple[Cell, str]]
 
 
 class Code:
-    """The code of this process: what its files were as it started."""
+    """The code of this process: what its files were before any of them was imported."""
 
-    def __init__(self) -> None:
-        self.sources = Sources.read()
+    def __init__(self, sources: Sources) -> None:
+        self.sources = sources
+        self._torn = Sources.read().texts != sources.texts
+        """Whether one changed while this process imported them."""
 
     def about(self, cell: Cell) -> dict[str, str]:
         """What the attempts of a cell's pack note."""
@@ -30,10 +33,9 @@ class Code:
         return {METHOD_CODE: self.sources.method(cell.method), SHARED_CODE: self.sources.shared(suite)}
 
     def was_edited(self, name: str) -> bool:
-        """Whether a method is imported now from files that are not those of the start, so that nobody knows its
-        code."""
-        if f"methods.{name}" in sys.modules:
-            return False
+        """Whether files were imported that are not those that were read, so that nobody knows the method's code."""
+        if self._torn or f"methods.{name}" in sys.modules:
+            return self._torn
         with contextlib.suppress(UnavailableMethod):  # which its packs tell
             methods.load(name)
         now, modules = Sources.read(), self.sources.files_of(name)
@@ -46,14 +48,15 @@ def left_as_sent(root: Path, cells: Sequence[Cell], codes: Mapping[str, str], co
     found = code.about(cells[0])[METHOD_CODE]
     sent = codes.get(method, found)
     if edited:
-        text = f"methods/{method}.py, or what it uses, was edited after its worker had started"
+        text = f"methods/{method}.py, or what it uses, was edited while its worker started"
     elif sent != found:
-        text = f"the code of {method} is another than it was sent with ({sent[:8]}, now {found[:8]})"
+        text = f"the code of {method} is another than it was sent with ({sent[:8]}, now {found[:8] or 'none'})"
     else:
         return []
     left = [cell for cell in cells if state_of(folder_of(root, cell.key)) != "done"]
     for cell in left:
-        refuse(root, cell, sent, found)
+        if holder(folder_of(root, cell.key) / LEASE) is None:  # else it is somebody's who goes on with it
+            refuse(root, cell, sent, found)
     return [(cell, text) for cell in left]
 
 

@@ -133,6 +133,7 @@ class Local:
                 self.waiting.remove(pack)
                 if cells := unfinished(self.root, pack):
                     worker.run(pack, cells)
+                    self.listener(pack, {"phase": "starting"})
                 else:  # another launcher with the same folder was faster
                     self.listener(pack, {"phase": "done"})
 
@@ -184,6 +185,9 @@ class Local:
             worker.pack = None
             fates = {"failed": "failed", "changed": "left, since code changed", "held": "left to another process"}
             phase = next((word for name, word in fates.items() if event[name]), "done")
+            if event["leaves"]:  # what it would import next is not what it has read
+                self.workers.remove(worker)
+                worker.close()
             self.listener(pack, {"phase": phase})
 
     def _broken(self, worker: Worker, pack: Pack, status: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import Counter
 from dataclasses import dataclass, field
@@ -47,7 +48,7 @@ class Work:
     changed: Changed
     stale: str
     busy: frozenset[str]
-    """Runs of other code that somebody works on, or a scheduler has."""
+    """Runs of other code, or to take back, that somebody works on, or that a scheduler has or may have."""
     packs: list[Pack] = field(default_factory=list)
     expected: dict[str, float] = field(default_factory=dict)
     cost: estimate.Estimate = estimate.NOTHING
@@ -65,8 +66,8 @@ class Work:
     @property
     def back(self) -> frozenset[str]:
         """Runs to take back, in place of those by other code; where these are kept, only if there is none."""
-        kept = self.changed.stale if self.stale == KEEP else self.busy
-        return self.changed.back.difference(kept)
+        kept = self.changed.stale if self.stale == KEEP else ()
+        return self.changed.back.difference(self.busy, kept)
 
     @property
     def undecided(self) -> list[str]:
@@ -84,12 +85,13 @@ def look(root: Path, plan: Plan, portion: Portion, stale: str, must_hear: bool =
     attempts = {key: attempts_of(folders[key]) if state != "planned" else [] for key, state in states.items()}
     queued = _queued(root, must_hear)
     changed = compare(root, plan.cells, attempts, states, Sources.read())
-    busy = frozenset(key for key in changed.stale if key in queued or holder(folders[key] / LEASE))
+    other = changed.stale.keys() | changed.back
+    busy = frozenset(key for key in other if queued is None or key in queued or holder(folders[key] / LEASE))
     before = estimate.measured((cells[key], attempts[key]) for key, state in states.items() if state == "done")
     anew = {key: "planned" for key in changed.stale if stale == RERUN and key not in busy}
-    back = changed.back.difference(changed.stale if stale == KEEP else busy)
+    back = changed.back.difference(busy, changed.stale if stale == KEEP else ())
     states |= anew | {key: state_of(place_of(root, key, changed.today[cells[key].method])) for key in back}
-    return _taken(plan, portion, before, Work(states, queued, changed, stale, busy))
+    return _taken(plan, portion, before, Work(states, queued or {}, changed, stale, busy))
 
 
 def _taken(plan: Plan, portion: Portion, before: estimate.Measured, work: Work) -> Work:
@@ -111,28 +113,40 @@ def _taken(plan: Plan, portion: Portion, before: estimate.Measured, work: Work) 
     )
 
 
-def _queued(root: Path, must_hear: bool) -> dict[str, Queued]:
+def _queued(root: Path, must_hear: bool) -> dict[str, Queued] | None:
+    """What schedulers have; None where one does not say."""
     try:
         return queued_by_all(root)
     except LaunchError:
         if must_hear:
             raise
-        return {}
+        return None
 
 
 def settle(root: Path, plan: Plan, work: Work) -> list[str]:
     """Set aside what this launch makes anew, take back what today's code made; a line for each that was done."""
     cells = {cell.key: cell for cell in plan.cells}
-    aside, back, held = [], [], []
-    for key in {*work.again, *work.back}:
+    aside, back, left = [], [], []
+    for key in sorted({*work.again, *work.back}):
         today = work.changed.today[cells[key].method]
         try:
             aside += [key] if key in work.changed.stale and set_aside(root, key, today) else []
-            back += [key] if key in work.back and take_back(root, key, today) else []
-        except LeaseHeld as error:
-            held.append(f"{error}; it is left")
+            if key in work.back:
+                taken = take_back(root, key, today)
+                back += [key] if taken else []
+                left += [] if taken else [f"{key} could not be taken back: another run is in its place"]
+        except (LeaseHeld, OSError) as error:
+            left.append(f"{key} is left as it is: {error}")
     lines = [f"set aside, under {root / 'superseded'}: {by_method(aside, cells)}"] if aside else []
-    return lines + ([f"taken back: {by_method(back, cells)}"] if back else []) + held
+    return lines + ([f"taken back: {by_method(back, cells)}"] if back else []) + left
+
+
+def unsettle(root: Path, plan: Plan, work: Work) -> None:
+    """Take back what was set aside for packs that could not be sent."""
+    codes = work.changed.stale
+    for key in work.again:
+        with contextlib.suppress(LeaseHeld, OSError):
+            take_back(root, key, codes[key])
 
 
 def check_stale(work: Work) -> None:
@@ -169,7 +183,11 @@ def _cost(work: Work, workers: int) -> list[str]:
     """What is to do, and how long that takes."""
     cost, packs = work.cost, counted(len(work.packs), "pack")
     basis = f"{cost.measured} of {packs} timed before, the rest by declared costs"
-    here = f", {spoken(cost.device_seconds / workers)} with {counted(workers, 'worker')} here" if workers else ""
+    here = ""
+    if workers:  # a pack is one worker's
+        longest = max(work.expected.values())
+        seconds = max(cost.device_seconds / workers, longest)
+        here = f", {spoken(seconds)} with {counted(workers, 'worker')} here"
     return [
         f"to do: {cost.updates:,} updates, {spoken(cost.device_seconds, 'device')}{here} ({basis}), "
         f"up to {cost.memory / 2**30:.1f} GiB in one pack"
@@ -199,7 +217,9 @@ def code_lines(plan: Plan, work: Work) -> list[str]:
     if stale and work.stale == REFUSE:
         lines.append(f"refused: {refusal(work)}")
     elif stale:
-        fate = "kept (--stale keep)" if work.stale == KEEP else "made anew (--stale keep keeps them)"
+        now = len(work.again)
+        anew = "made anew" if now == len(stale) else f"{now} of them made anew now"
+        fate = "kept (--stale keep)" if work.stale == KEEP else f"{anew} (--stale keep keeps them)"
         many = counted(len(stale), "run")
         lines.append(f"by other code of their method: {many} ({by_method(stale, cells)}); {fate}")
     if work.back:

@@ -153,7 +153,7 @@ def select_tasks(name: str, patterns: Sequence[str], domains: Sequence[str], usu
         if not fnmatch.filter(known, pattern):
             there = ", ".join(in_short(known))
             raise SettingsError(
-                f"no task of suite {name!r} matches {pattern!r}{nearest(pattern, known)}; it has {there}"
+                f"no task of suite {name!r} matches {pattern!r}; it has {there}{nearest(pattern, known)}"
             )
     chosen = {task for pattern in globs for task in fnmatch.filter(known, pattern)}
     tasks = [task for task in known.values() if task.name in chosen and (not within or task.domain in within)]
@@ -167,7 +167,7 @@ def domain_called(name: str, suite: Suite, word: str) -> str:
     known = suite.domain_words()
     if word not in known:
         there = ", ".join(dict.fromkeys(known.values()))
-        raise SettingsError(f"unknown domain {word!r} of suite {name!r}{nearest(word, known)}; it has {there}")
+        raise SettingsError(f"unknown domain {word!r} of suite {name!r}; it has {there}{nearest(word, known)}")
     return known[word]
 
 

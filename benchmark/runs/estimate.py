@@ -96,6 +96,8 @@ def _program(pack: Pack) -> str:
     configuration = pack.first.configuration
     task = load_suite(configuration["suite"]).tasks()[pack.first.task]
     shapes = [task.observation, task.action_size, len(pack.cells)]
+    own = configuration["hyperparameters"]
+    shapes += sorted((name, value) for name, value in own.items() if not isinstance(value, float))  # those are traced
     return f"{pack.first.method} {shapes} {configuration['backbone']} {sorted(configuration['settings'].items())}"
 
 
@@ -115,7 +117,8 @@ def spoken(seconds: float, of: str = "") -> str:
         if seconds < size * most:
             count = seconds / size
             said = f"{count:.1f}" if size == 3600 and count < 10 else f"{max(1, round(count))}"
-            return f"about {said} {f'{of}-{long}' if of else short}"
+            unit = long.removesuffix("s") if said == "1" else long
+            return f"about {said} {f'{of}-{unit}' if of else short}"
     return f"about {round(seconds / 86400):,} {f'{of}-days' if of else 'days'}"
 
 

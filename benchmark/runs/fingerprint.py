@@ -10,7 +10,9 @@ Python's dumps of a syntax tree differ from version to version.
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +35,7 @@ def form(value: Any) -> str:
     if isinstance(value, ast.AST):
         return f"{type(value).__name__}({','.join(f'{name}={form(part)}' for name, part in _parts(value))})"
     if isinstance(value, list):
-        return f"[{','.join(map(form, value))}]"
+        return f"[{','.join('-' if each is None else form(each) for each in value)}]"
     return ascii(value)
 
 
@@ -89,14 +91,17 @@ def uses(node: ast.AST) -> Iterator[Dotted]:
 @dataclass
 class Module:
     """What the top level of a file binds: names to the statements that make them, and to what they are imported from
-    (a module, and the name in it, or none). ``loose``: statements that bind nothing, and run when it is imported."""
+    (a module, and the name in it, or none), wherever in the file. ``loose``: statements that do something else when the
+    file is imported."""
 
     name: str
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    imports: dict[str, tuple[str, str]] = field(default_factory=dict)
+    imports: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     stars: list[str] = field(default_factory=list)
     loose: list[ast.stmt] = field(default_factory=list)
     is_package: bool = False
+    nested: bool = True
+    """Whether there is an import below the top level."""
 
     def take_in(self, statements: Iterable[ast.stmt]) -> None:
         for each in statements:
@@ -105,7 +110,9 @@ class Module:
             elif isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 self.definitions.setdefault(each.name, []).append(each)
                 self._inner_imports(each)
-            elif not (_does_nothing(each) or (isinstance(each, ast.If) and "TYPE_CHECKING" in ast.unparse(each.test))):
+            elif isinstance(each, ast.If) and ast.unparse(each.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+                self.take_in(each.orelse)
+            elif not _does_nothing(each):
                 self._other(each)
 
     def _other(self, statement: ast.stmt) -> None:
@@ -114,20 +121,22 @@ class Module:
         names |= {n.name for n in inner if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
         for name in names:
             self.definitions.setdefault(name, []).append(statement)
-        if not names:
+        places = [n for n in ast.walk(statement) if isinstance(n, ast.Subscript | ast.Attribute)]
+        if not names or any(isinstance(n.ctx, ast.Store) for n in places):
             self.loose.append(statement)
         self._inner_imports(statement)
 
     def _inner_imports(self, statement: ast.stmt) -> None:
-        for each in ast.walk(statement):
-            if isinstance(each, ast.Import | ast.ImportFrom):
-                self._import(each)
+        if self.nested:
+            for each in ast.walk(statement):
+                if isinstance(each, ast.Import | ast.ImportFrom):
+                    self._import(each)
 
     def _import(self, statement: ast.Import | ast.ImportFrom) -> None:
         if isinstance(statement, ast.Import):
             for alias in statement.names:
                 whole = alias.name if alias.asname else alias.name.partition(".")[0]
-                self.imports[alias.asname or whole] = (whole, "")
+                self.imports.setdefault(alias.asname or whole, []).append((whole, ""))
             return
         parents = self.name.split(".")
         above = parents[: len(parents) - statement.level + self.is_package] if statement.level else []
@@ -136,7 +145,7 @@ class Module:
             if alias.name == "*":
                 self.stars.append(module)
             else:
-                self.imports[alias.asname or alias.name] = (module, alias.name)
+                self.imports.setdefault(alias.asname or alias.name, []).append((module, alias.name))
 
 
 Place = tuple[str, str]
@@ -151,17 +160,25 @@ class Sources:
         self.texts, self.packages = texts, set(packages)
         self._modules: dict[str, Module] = {}
         self._forms: dict[Place, tuple[str, frozenset[Place]]] = {}
+        self._texts: dict[Place, str] = {}
         self._shared: dict[str, str] = {}
 
     @classmethod
     def read(cls, root: Path = ROOT) -> Sources:
-        files = {path.relative_to(root): path for folder in READ for path in sorted((root / folder).rglob("*.py"))}
-        names = {place: ".".join(place.with_suffix("").parts).removesuffix(".__init__") for place in files}
-        packages = {names[place] for place in files if place.stem == "__init__"}
-        return cls({names[place]: path.read_bytes() for place, path in files.items()}, packages)
+        texts, packages = {}, set()
+        for path in (path for folder in READ for path in sorted((root / folder).rglob("*.py"))):
+            place = path.relative_to(root)
+            name = ".".join(place.with_suffix("").parts).removesuffix(".__init__")
+            if not path.name.startswith("."):  # what an editor leaves beside a file
+                with contextlib.suppress(FileNotFoundError):  # deleted this moment
+                    texts[name] = path.read_bytes()
+            packages |= {name} if place.stem == "__init__" else set()
+        return cls(texts, packages)
 
     def method(self, name: str) -> str:
-        """The fingerprint of a method."""
+        """The fingerprint of a method; empty if there is none of this name."""
+        if f"methods.{name}" not in self.texts:
+            return ""
         module = self._module(f"methods.{name}")
         roots = [(module.name, each) for each, made in module.definitions.items() if isinstance(made[-1], ast.ClassDef)]
         return self._hash(self.reached(roots))
@@ -176,8 +193,9 @@ class Sources:
 
     def files_of(self, name: str) -> set[str]:
         """The modules that a method's fingerprint is read from."""
-        module = self._module(f"methods.{name}")
-        return {place[0] for place in self.reached([(module.name, each) for each in module.definitions])}
+        if f"methods.{name}" not in self.texts:
+            return set()
+        return {place[0] for place in self.reached(self.all_of(f"methods.{name}"))}
 
     def reached(self, roots: Iterable[Place]) -> set[Place]:
         """Every definition that these lead to by name, themselves included."""
@@ -196,7 +214,8 @@ class Sources:
 
     def _module(self, name: str) -> Module:
         if name not in self._modules:
-            module = Module(name, is_package=name in self.packages)
+            nested = re.search(rb"^[ \t]+(from|import)\b", self.texts[name], re.MULTILINE) is not None
+            module = Module(name, is_package=name in self.packages, nested=nested)
             try:
                 module.take_in(ast.parse(self.texts[name]).body)
             except (SyntaxError, ValueError):  # nothing can be imported from it: any change of it counts
@@ -211,26 +230,43 @@ class Sources:
             module = self._module(place[0])
             statements = module.definitions[place[1]] if place[1] else module.loose
             names = {path for each in statements for path in uses(each)}
-            found = {target for path in names for target in self._resolve(module, path)}
+            leads = {path: sorted(set(self._resolve(module, path))) for path in sorted(names)}
             foreign = {head: module.imports[head] for head, *_ in names if head in module.imports}
-            said = [
-                f"{head}={name if origin in self.texts else f'{origin}:{name}'}"
-                for head, (origin, name) in sorted(foreign.items())
-                if origin not in self.texts or head != name
-            ]
-            loose = {(place[0], "")} if module.loose else set()
-            self._forms[place] = ("".join(map(form, statements)) + ";".join(said), frozenset(found | loose))
+            said = [f"{head}={found}" for head, found in sorted(foreign.items()) if found[0][0] not in self.texts]
+            said += [f"{path}={self._text(each)}" for path, found in leads.items() for each in found]
+            found = {each for targets in leads.values() for each in targets}
+            self._forms[place] = (
+                "".join(map(form, statements)) + hashlib.sha256(";".join(said).encode()).hexdigest(),
+                frozenset(found | self._when_imported(module)),
+            )
         return self._forms[place]
+
+    def _text(self, place: Place) -> str:
+        """A definition alone, to tell two of one name from each other."""
+        if place not in self._texts:
+            module = self._module(place[0])
+            statements = module.definitions[place[1]] if place[1] else module.loose
+            self._texts[place] = hashlib.sha256("".join(map(form, statements)).encode()).hexdigest()
+        return self._texts[place]
+
+    def _when_imported(self, module: Module) -> set[Place]:
+        """What runs when a module is imported: in it, and in those of these files that it imports."""
+        origins = {
+            f"{origin}.{name}" if f"{origin}.{name}" in self.texts else origin
+            for found in module.imports.values()
+            for origin, name in found
+        }
+        there = [module, *(self._module(origin) for origin in origins if origin in self.texts)]
+        return {(each.name, "") for each in there if each.loose}
 
     def _resolve(self, module: Module, path: Dotted) -> Iterator[Place]:
         """Where a name leads, as it is written in a module; nowhere if that is none of these files."""
         head, *rest = path
         if head in module.definitions:
             yield module.name, head
-        elif head in module.imports:
-            origin, name = module.imports[head]
+        for origin, name in module.imports.get(head, []):
             yield from self._from(origin, (*([name] if name else []), *rest))
-        else:
+        if head not in module.definitions and head not in module.imports:
             for origin in module.stars:
                 yield from self._from(origin, path)
 

@@ -8,15 +8,19 @@ when, and by which code.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from benchmark.runs import checkpoint
 from benchmark.runs.attempts import METHOD_CODE, attempts_of, code_of
 from benchmark.runs.lease import Lease
-from benchmark.runs.records import LEASE, REFUSED, folder_of, milliseconds, state_of, write_json
+from benchmark.runs.records import LEASE, folder_of, milliseconds, state_of, write_json
 
-FOLDER, MARK = "superseded", "superseded.json"
+FOLDER, MARK, LOCK = "superseded", "superseded.json", "mlflow.lock"
 
 
 def place_of(root: Path, key: str, code: str) -> Path:
@@ -52,19 +56,22 @@ def set_aside(root: Path, key: str, today: str) -> bool:
     Raises LeaseHeld where somebody works on it.
     """
     folder = folder_of(root, key)
-    if not folder.exists():
+    try:
+        lease = Lease(folder / LEASE)
+    except FileNotFoundError:  # there is none, or another launch was faster
         return False
-    lease = Lease(folder / LEASE)
     try:
         code = code_of(attempts_of(folder), METHOD_CODE)
         if code in ("", today):  # another launch was faster
             return False
         if state_of(folder) == "done":
-            checkpoint.reduce(folder / "checkpoint")
+            with contextlib.suppress(checkpoint.CheckpointError):  # then it stays as damaged as it is
+                checkpoint.reduce(folder / "checkpoint")
         write_json(folder / MARK, {"at": milliseconds(), "by": today})
         place = _free(place_of(root, key, code))
         place.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(place)
+        with locked(folder / LOCK):
+            folder.rename(place)
         lease.path = place / LEASE
         return True
     finally:
@@ -77,15 +84,15 @@ def take_back(root: Path, key: str, today: str) -> bool:
     Raises LeaseHeld where another launch takes it back.
     """
     place, folder = place_of(root, key, today), folder_of(root, key)
-    if not place.exists():
-        return False
-    lease = Lease(place / LEASE)
     try:
-        if state_of(folder) == "planned":  # a note that it was refused is all that may be there
-            (folder / REFUSED).unlink(missing_ok=True)
-        folder.mkdir(parents=True, exist_ok=True)
+        lease = Lease(place / LEASE)
+    except FileNotFoundError:  # there is none, or another launch was faster
+        return False
+    try:
+        _make_room(folder)
         try:
-            place.rename(folder)  # only an empty folder gives way
+            with locked(place / LOCK):
+                place.rename(folder)  # only an empty folder gives way
         except OSError:
             return False
         lease.path = folder / LEASE
@@ -93,6 +100,33 @@ def take_back(root: Path, key: str, today: str) -> bool:
         return True
     finally:
         lease.release()
+
+
+def _make_room(folder: Path) -> None:
+    """Remove what is there of a run that was never begun: a note that it was refused, or what a kill left."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lease = Lease(folder / LEASE)
+    try:
+        if state_of(folder) == "planned":
+            shutil.rmtree(folder)
+            folder.mkdir()
+    finally:
+        lease.release()
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Held while a run's folder is sent to a tracker, or moves; whether the lock is still the one at this path.
+
+    Whoever waited for it may find that the folder has moved, and another run's is in its place.
+    """
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            there = os.path.samestat(os.fstat(file.fileno()), path.stat())
+        except FileNotFoundError:
+            there = False
+        yield there
 
 
 def _free(place: Path) -> Path:

@@ -5,7 +5,6 @@ The only module of the benchmark that imports mlflow, and only inside functions:
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import re
@@ -17,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.runs.superseded import MARK, others_of
+from benchmark.runs.superseded import LOCK, MARK, locked, others_of
 from benchmark.tracking.spool import OPEN, FolderError, Pushed, Spool, note, sha256, stored
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def prepare(uri: str, experiment: str, artifacts: Path) -> None:
             _ensure(_client(uri), experiment, None if uri.startswith("http") else artifacts)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_name(path.name + ".lock")):
+        with locked(path.with_name(path.name + ".lock")):
             if not path.exists():
                 _create(path)
             _ensure(_client(uri), experiment, artifacts)
@@ -70,7 +69,9 @@ class Tracker:
 
     def push(self, folder: Path) -> None:
         """Send what this run's folder has and MLflow has not."""
-        with _translated(self.uri), _locked(folder / "mlflow.lock"):
+        with _translated(self.uri), locked(folder / LOCK) as there:
+            if not there:
+                return
             spool = Spool(folder)
             pushed = self._open(spool)
             self._log(pushed, spool)
@@ -110,7 +111,7 @@ class Tracker:
             if pushed is None or known.get(pushed.run) != pushed.status or not spool.settled(pushed):
                 self.push(folder)
         except (TrackingError, FolderError) as error:
-            return str(error)
+            return str(error) if folder.exists() else None  # it was set aside meanwhile, and is sent from there
         return None
 
     def _reachable(self) -> bool:
@@ -154,7 +155,8 @@ class Tracker:
             if pushed.sha256 != sha256(spool.metrics[: pushed.offset]):
                 # Cut back by a resume: the offset says nothing now. All is sent again; the newest of two values counts.
                 pushed = replace(pushed, offset=0)
-            return pushed if pushed.attempt == spool.attempt else replace(pushed, artifacts=False)
+            same = (pushed.attempt, pushed.tags) == (spool.attempt, spool.tags_sha256)
+            return pushed if same else replace(pushed, artifacts=False)
         if found := self._of_key(spool):
             return Pushed(run=found)
         run = self._client.create_run(self._experiment_id, spool.begun, spool.tags, spool.name)
@@ -289,10 +291,3 @@ def _translated(uri: str) -> Iterator[None]:
 def shown(uri: str) -> str:
     """An address without its password."""
     return re.sub(r"(//[^:/@]*):[^@/]*@", r"\1:***@", uri)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -107,7 +107,7 @@ def main() -> None:
     import mlflow.tracking  # noqa: F401
     import sqlalchemy  # noqa: F401
 
-    from benchmark.execution import worker  # noqa: F401
+    from benchmark.execution import serving  # noqa: F401
 
     for line in sys.stdin:
         order, started = json.loads(line), time.monotonic()

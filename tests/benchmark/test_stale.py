@@ -98,6 +98,39 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     return Story(first, comment, edited, kept, told, again, undone, codes, hidden)
 
 
+def test_a_method_that_is_edited_while_others_run_is_left_and_the_rest_are_run(tmp_path: Path) -> None:
+    """One worker: it has read the old file when the new one is imported, so it leaves, and another takes what waits."""
+    for package in ("analysis", "benchmark", "envs", "methods"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    command = words()
+    command[command.index("--methods") + 1] = "bon,fql,flow"
+    command[command.index("--seeds") + 1] = "0"
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "benchmark.launch", *command],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    seen = ""
+    while ": offline" not in seen:
+        seen = process.stdout.readline()
+        assert process.poll() is None
+    first = seen.split(" on ")[0]
+    edited = next(name for name in ("fql", "flow") if name != first)
+    path = tmp_path / "methods" / f"{edited}.py"
+    path.write_text(path.read_text() + "\n\nMORE = 1\n")
+    _, err = process.communicate(timeout=300)
+    done = {json.loads(each.with_name("config.json").read_text())["method"] for each in tmp_path.rglob("done.json")}
+    assert not list(tmp_path.rglob("failed.json"))
+    assert process.returncode == 1
+    assert "1 cell left, since code changed" in err
+    assert f"{edited} on bandit-v0, seed 0: methods/{edited}.py, or what it uses, was edited" in err
+    assert done == {"bon", "fql", "flow"} - {edited}
+
+
 def test_nothing_is_done_twice_for_a_comment(story: Story) -> None:
     assert (story.first.returncode, story.first.stderr) == (0, "")
     assert "Nothing to do: every cell is done." in story.comment.stdout

@@ -20,6 +20,7 @@ from benchmark.planning.plan import Cell, Pack, Plan, make
 from benchmark.planning.request import ask
 from benchmark.runs import plan_file
 from benchmark.runs.records import Records, folder_of, refuse
+from benchmark.runs.superseded import set_aside
 from tests.benchmark import pretend
 
 ABOUT = {"host": "n1", "versions": {}, "slurm_job": "7_0"}
@@ -169,6 +170,25 @@ def test_what_other_code_made_is_stale(tmp_path: Path, capsys: pytest.CaptureFix
     said = capsys.readouterr().out
     assert "4 cells: stale 4" in said
     assert "stale, by other code of their method: flow 2, fql 1" in said
+    assert "found other code of their method than they were sent with, and left them: fql 1" in said
+
+
+def test_a_refusal_that_does_not_hold_any_more_is_none(tmp_path: Path) -> None:
+    """The edit was undone: a job that were sent now would find the code that it was sent with."""
+    made = pretend.plan("flow", "0")
+    plan_file.save(tmp_path, made)
+    refuse(tmp_path, made.cells[0], pretend.today("flow"), pretend.OTHER)
+    assert status.look(tmp_path).states == {made.cells[0].key: "planned"}
+
+
+def test_what_will_be_taken_back_is_told_and_costs_nothing(tmp_path: Path) -> None:
+    made = pretend.plan("flow", "0")
+    plan_file.save(tmp_path, made)
+    pretend.run(tmp_path, made.cells[0], pretend.today("flow"))
+    assert set_aside(tmp_path, made.cells[0].key, pretend.OTHER)
+    lines = status.summary(tmp_path, status.look(tmp_path))
+    assert "set aside, and by today's code: flow 1; the launch command takes them back" in lines
+    assert not any("the rest takes" in line for line in lines)
 
 
 def test_mixed_code_is_named_by_fingerprints(tmp_path: Path) -> None:

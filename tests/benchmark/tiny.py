@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.execution.worker import run_pack
+from benchmark.execution.serving import run_pack
 from benchmark.planning.plan import Cell, make
 from benchmark.planning.request import ask
 from benchmark.planning.settings import method_table

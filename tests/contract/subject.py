@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import methods
-from benchmark.execution.worker import run_pack
+from benchmark.execution.serving import run_pack
 from benchmark.planning.plan import build_method, make, value_rule
 from benchmark.planning.request import ask
 from benchmark.planning.settings import BACKBONES

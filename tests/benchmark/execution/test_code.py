@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from benchmark.execution.code import Code, left_as_sent
-from benchmark.execution.worker import run_pack
+from benchmark.execution.serving import run_pack
 from benchmark.planning.plan import Cell
 from benchmark.runs.attempts import METHOD_CODE, SHARED_CODE
+from benchmark.runs.fingerprint import Sources
 from benchmark.runs.records import REFUSED, folder_of, state_of
 from tests.benchmark import pretend, tiny
 from tests.benchmark.pretend import OTHER
@@ -25,7 +26,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def code() -> Code:
-    return Code()
+    return Code(Sources.read())
 
 
 def kept(folder: Path) -> dict[str, bytes]:
@@ -52,7 +53,7 @@ def test_what_was_sent_with_other_code_is_left(tmp_path: Path, code: Code) -> No
     assert (noted["sent"], noted["found"]) == (OTHER, pretend.today("flow"))
     assert state_of(folder_of(tmp_path, cell.key)) == "planned"
     ((_, text), _) = left_as_sent(tmp_path, pretend.plan("fql").cells, {}, code, edited=True)
-    assert "was edited after its worker had started" in text
+    assert "was edited while its worker started" in text
 
 
 def test_an_attempt_notes_both_codes(code: Code) -> None:
@@ -86,12 +87,13 @@ def test_what_other_code_began_is_left_unless_it_is_kept(tmp_path: Path) -> None
 EDITING = """
 from pathlib import Path
 from benchmark.execution.code import Code
+from benchmark.runs.fingerprint import Sources
 
 def edit(name):
     path = Path("methods") / name
     path.write_text(path.read_text() + "\\n\\nMORE = 1\\n")
 
-code = Code()
+code = Code(Sources.read())
 found = [code.was_edited("bon")]
 edit("bon.py")                        # imported before: this process goes on with what it has
 found += [code.was_edited("bon")]
@@ -99,6 +101,10 @@ edit("qam.py")                        # a parent that is imported with its child
 found += [code.was_edited("qam_e"), code.was_edited("dsrl")]
 edit("_diffusion.py")                 # what no method of this process has imported
 found += [code.was_edited("fql"), code.was_edited("dac")]
+before = Sources.read()
+edit("cgql.py")                       # while a process imports what it is made of
+code = Code(before)
+found += [code.was_edited("bon"), code.was_edited("rebrac")]
 print(found)
 """
 
@@ -111,4 +117,4 @@ def test_a_method_that_is_edited_before_it_is_imported_is_noticed(tmp_path: Path
     said = subprocess.run(
         [sys.executable, "-c", EDITING], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    assert said.stdout.strip() == str([False, False, True, False, False, True])
+    assert said.stdout.strip() == str([False, False, True, False, False, True, True, True])

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.execution.work import KEEP, REFUSE, RERUN, Portion, Work, check_stale, look, settle, summarise
+from benchmark.execution import work as work_module
+from benchmark.execution.executors import Queued
+from benchmark.execution.work import KEEP, REFUSE, RERUN, Portion, Work, check_stale, look, settle, summarise, unsettle
 from benchmark.planning.errors import LaunchError
 from benchmark.planning.plan import Plan
+from benchmark.runs.estimate import spoken
 from benchmark.runs.fingerprint import Sources
 from benchmark.runs.lease import Lease
 from benchmark.runs.records import LEASE, folder_of, state_of
@@ -61,6 +64,7 @@ def test_what_a_limit_leaves_is_left_where_it_is(root: Path, plan: Plan) -> None
     settle(root, plan, work)
     assert len(all_of(root, [cell.key for cell in plan.cells])) == 1
     assert work.later == 1
+    assert "2 runs (fql 2); 1 of them made anew now (--stale keep keeps them)" in said(plan, work)
 
 
 def test_what_other_code_made_is_kept_if_that_is_said(root: Path, plan: Plan) -> None:
@@ -115,6 +119,56 @@ def test_a_run_that_somebody_works_on_is_told_and_left(root: Path, plan: Plan) -
     settle(root, plan, work)
     assert folder_of(root, busy.key).exists()
     lease.release()
+
+
+def test_nothing_is_touched_that_a_silent_scheduler_may_have(
+    root: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A launch on this machine goes on without its word, but for what other code made."""
+
+    def unheard(root: Path) -> dict[str, Queued]:
+        raise LaunchError("squeue did not answer")
+
+    monkeypatch.setattr(work_module, "queued_by_all", unheard)
+    work = worked(root, plan, RERUN)
+    assert (taken(work), work.again, work.back) == ([], [], frozenset())
+    assert settle(root, plan, work) == []
+    assert "by other code, and being worked on: 2 runs; left" in said(plan, work)
+    with pytest.raises(LaunchError):
+        look(root, plan, ALL, RERUN, must_hear=True)
+
+
+def test_what_could_not_be_sent_is_taken_back(root: Path, plan: Plan) -> None:
+    """sbatch refused: the runs are as they were, and counted."""
+    work = worked(root, plan, RERUN)
+    settle(root, plan, work)
+    unsettle(root, plan, work)
+    assert {state_of(folder_of(root, cell.key)) for cell in plan.cells} == {"done"}
+    assert taken(worked(root, plan, RERUN)) == taken(work)
+
+
+def test_a_run_that_can_not_be_moved_is_told_and_the_others_are_moved(
+    root: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = min(cell.key for cell in plan.cells if cell.method == "fql")
+
+    def moved(root: Path, key: str, today: str) -> bool:
+        if key == first:
+            raise OSError(28, "No space left on device")
+        return set_aside(root, key, today)
+
+    monkeypatch.setattr(work_module, "set_aside", moved)
+    lines = settle(root, plan, worked(root, plan, RERUN))
+    assert lines[0].endswith("fql 1")
+    assert lines[1].startswith(f"{first} is left as it is: ")
+    assert "No space left" in lines[1]
+
+
+def test_time_here_is_no_less_than_the_longest_packs(tmp_path: Path, plan: Plan) -> None:
+    """Two packs on sixteen workers: fourteen of them have nothing to do."""
+    work = worked(tmp_path, plan, RERUN)
+    longest = spoken(max(work.expected.values()))
+    assert f"{longest} with 16 workers here" in "\n".join(summarise(plan, work, workers=16))
 
 
 @pytest.mark.parametrize("stale", [RERUN, REFUSE])

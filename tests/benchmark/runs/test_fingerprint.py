@@ -278,7 +278,7 @@ class M(one, key=None):
         finally:
             del x; global type_; assert True, "never"
 '''
-PINNED = "db3c35603b680a24"
+PINNED = "a7314f3a3b8a3ede"
 """As each of them said; whoever changes the form makes all runs of before stale."""
 PROGRAM = """
 import json, sys

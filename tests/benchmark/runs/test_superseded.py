@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import numpy as np
 import pytest
 
 from benchmark.planning.plan import Cell
-from benchmark.runs import checkpoint
+from benchmark.runs import checkpoint, superseded
 from benchmark.runs.lease import Lease, LeaseHeld
-from benchmark.runs.records import LEASE, REFUSED, folder_of, refuse, state_of
+from benchmark.runs.records import LEASE, REFUSED, Records, folder_of, refuse, state_of
 from benchmark.runs.superseded import (
     MARK,
     all_of,
@@ -37,7 +38,8 @@ def cell() -> Cell:
 
 
 def files(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return found - {"mlflow.lock"}
 
 
 def test_a_finished_run_goes_aside_with_its_networks(tmp_path: Path, cell: Cell) -> None:
@@ -111,6 +113,70 @@ def test_a_note_that_it_was_refused_is_no_run(tmp_path: Path, cell: Cell) -> Non
     assert take_back(tmp_path, cell.key, OTHER)
     assert state_of(folder_of(tmp_path, cell.key)) == "done"
     assert not (folder_of(tmp_path, cell.key) / REFUSED).exists()
+
+
+def test_what_a_kill_left_of_a_run_that_never_began_gives_way(tmp_path: Path, cell: Cell) -> None:
+    """A worker was killed between making the folder and its first attempt."""
+    pretend.run(tmp_path, cell)
+    assert set_aside(tmp_path, cell.key, TODAY)
+    records = Records(tmp_path, cell)
+    records.close()
+    assert (records.folder / "config.json").exists()
+    assert take_back(tmp_path, cell.key, OTHER)
+    assert state_of(folder_of(tmp_path, cell.key)) == "done"
+
+
+class Killed(BaseException):
+    """As a kill -9 would: nothing after it is carried out."""
+
+
+STEPS = ("reduce", "write_json", "rename", "release")
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("what", ["aside", "back"])
+def test_a_kill_between_two_steps_loses_nothing(
+    tmp_path: Path, cell: Cell, monkeypatch: pytest.MonkeyPatch, step: str, when: str, what: str
+) -> None:
+    """Wherever it is, the run is whole in one of its two places, and the same call once more ends what was begun."""
+    folder, place = pretend.run(tmp_path, cell), place_of(tmp_path, cell.key, OTHER)
+    metrics = (folder / "metrics.jsonl").read_bytes()
+    if what == "back":
+        assert set_aside(tmp_path, cell.key, TODAY)
+    owner = {"reduce": checkpoint, "write_json": superseded, "rename": Path, "release": Lease}[step]
+    real = getattr(owner, step)
+
+    def killed(*arguments: object) -> None:
+        if when == "after":
+            real(*arguments)
+        raise Killed
+
+    def once() -> bool:
+        return set_aside(tmp_path, cell.key, TODAY) if what == "aside" else take_back(tmp_path, cell.key, OTHER)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, step, killed)
+        with contextlib.suppress(Killed):
+            once()
+    for lease in (*tmp_path.rglob("lease.json"), *tmp_path.rglob(".lease.json*")):
+        lease.unlink()  # as of a process that is dead
+    there = [each for each in (folder, place) if (each / "metrics.jsonl").exists()]
+    assert len(there) == 1
+    assert state_of(there[0]) == "done"
+    once()
+    end = place if what == "aside" else folder
+    assert (end / "metrics.jsonl").read_bytes() == metrics
+    assert state_of(end) == "done"
+    assert (end / "checkpoint" / "final.npz").exists()
+
+
+def test_a_damaged_checkpoint_keeps_no_run_from_being_set_aside(tmp_path: Path, cell: Cell) -> None:
+    folder = pretend.run(tmp_path, cell)
+    for path in (folder / "checkpoint").iterdir():
+        path.write_bytes(b"damaged")
+    assert set_aside(tmp_path, cell.key, TODAY)
+    assert state_of(place_of(tmp_path, cell.key, OTHER)) == "done"
 
 
 def test_the_same_code_may_be_set_aside_twice(tmp_path: Path, cell: Cell) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +13,9 @@ import pytest
 from analysis.leaderboard import main as leaderboard
 from analysis.store import read_runs
 from benchmark.runs.attempts import METHOD_CODE, SHARED_CODE
-from benchmark.runs.superseded import MARK
+from benchmark.runs.superseded import set_aside, take_back
 from benchmark.tracking.pusher import Pusher
-from benchmark.tracking.spool import Spool
+from benchmark.tracking.spool import Pushed, Spool
 from benchmark.tracking.tracker import Tracker, default_uri
 from tests.benchmark.tracking.test_tracker import EXPERIMENT, KEY, Run, empty, root
 
@@ -40,18 +41,13 @@ def made(root: Path, code: str, fails: bool = False) -> Path:
 
 def aside(root: Path, folder: Path, code: str) -> Path:
     """Set aside, as a launch does it."""
-    place = root / "superseded" / KEY / code
-    place.parent.mkdir(parents=True, exist_ok=True)
-    (folder / MARK).write_text(json.dumps({"at": 5, "by": "x"}))
-    folder.rename(place)
-    return place
+    assert set_aside(root, folder.name, "other than that")
+    return root / "superseded" / KEY / code
 
 
 def back(root: Path, place: Path) -> Path:
-    folder = root / "runs" / KEY[:2] / KEY
-    place.rename(folder)
-    (folder / MARK).unlink()
-    return folder
+    assert take_back(root, KEY, place.name)
+    return root / "runs" / KEY[:2] / KEY
 
 
 def push(root: Path, *folders: Path) -> None:
@@ -145,6 +141,40 @@ def test_a_run_that_comes_back_is_its_own_again(root: Path) -> None:
     old = back(root, old)
     push(root, new, old)
     assert found(root) == {"a": ("false", "FINISHED"), "b": ("true", "FINISHED")}
+
+
+def test_what_is_set_aside_while_it_is_sent_is_not_noted_as_another(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between what is sent and the note of it a launch would set the run aside, and a new one begin: it waits."""
+    old, order = made(root, "a"), []
+    tracker = Tracker(default_uri(root), EXPERIMENT)
+    log = Tracker._log
+
+    def slowly(self: Tracker, pushed: Pushed, spool: Spool) -> None:
+        log(self, pushed, spool)
+        mover = threading.Thread(target=lambda: order.append(("aside", set_aside(root, KEY, "b"))), daemon=True)
+        mover.start()
+        time.sleep(0.5)
+        order.append(("sent", old.exists()))
+
+    monkeypatch.setattr(Tracker, "_log", slowly)
+    tracker.push(old)
+    deadline = time.monotonic() + 30.0
+    while len(order) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert order == [("sent", True), ("aside", True)]
+    monkeypatch.setattr(Tracker, "_log", log)
+    new = made(root, "b")
+    push(root, *root.glob("superseded/*/*"), new)
+    assert found(root) == {"a": ("true", "FINISHED"), "b": ("false", "FINISHED")}
+
+
+def test_what_moved_before_it_could_be_sent_is_sent_from_where_it_is(root: Path) -> None:
+    old = made(root, "a")
+    there = aside(root, old, "a")
+    push(root, old, there)
+    assert found(root) == {"a": ("true", "FINISHED")}
 
 
 def test_what_was_only_refused_is_not_sent(root: Path) -> None:

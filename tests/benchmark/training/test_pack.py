@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmark.execution import worker
-from benchmark.execution.worker import run_pack
+from benchmark.execution import serving
+from benchmark.execution.serving import run_pack
 from benchmark.runs import checkpoint
 from benchmark.runs.attempts import attempts_of, ends_of, starts_of
 from benchmark.runs.records import Records, folder_of, state_of
@@ -393,13 +393,13 @@ def test_killed_between_two_members_the_pack_stays_together(
         tiny.run(tmp_path, tiny.cells())
     monkeypatch.undo()
     groups: list[int] = []
-    together = worker.side_by_side
+    together = serving.side_by_side
 
     def grouped(members: Any) -> Any:
         groups.append(len(together(members)))
         return together(members)
 
-    monkeypatch.setattr(worker, "side_by_side", grouped)
+    monkeypatch.setattr(serving, "side_by_side", grouped)
     assert tiny.run(tmp_path, tiny.cells()) == []
     assert groups == [1]
     assert_same(tmp_path, whole[0])

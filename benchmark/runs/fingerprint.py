@@ -99,6 +99,8 @@ class Module:
     imports: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     stars: list[str] = field(default_factory=list)
     loose: list[ast.stmt] = field(default_factory=list)
+    modules: set[str] = field(default_factory=set)
+    """Every module that is imported, or may be: a name of a package may be one."""
     is_package: bool = False
     nested: bool = True
     """Whether there is an import below the top level."""
@@ -135,12 +137,14 @@ class Module:
     def _import(self, statement: ast.Import | ast.ImportFrom) -> None:
         if isinstance(statement, ast.Import):
             for alias in statement.names:
+                self.modules.add(alias.name)
                 whole = alias.name if alias.asname else alias.name.partition(".")[0]
                 self.imports.setdefault(alias.asname or whole, []).append((whole, ""))
             return
         parents = self.name.split(".")
         above = parents[: len(parents) - statement.level + self.is_package] if statement.level else []
         module = ".".join([*above, *([statement.module] if statement.module else [])])
+        self.modules |= {module, *(f"{module}.{alias.name}" for alias in statement.names)}
         for alias in statement.names:
             if alias.name == "*":
                 self.stars.append(module)
@@ -251,12 +255,7 @@ class Sources:
 
     def _when_imported(self, module: Module) -> set[Place]:
         """What runs when a module is imported: in it, and in those of these files that it imports."""
-        origins = {
-            f"{origin}.{name}" if f"{origin}.{name}" in self.texts else origin
-            for found in module.imports.values()
-            for origin, name in found
-        }
-        there = [module, *(self._module(origin) for origin in origins if origin in self.texts)]
+        there = [module, *(self._module(name) for name in sorted(module.modules & self.texts.keys()))]
         return {(each.name, "") for each in there if each.loose}
 
     def _resolve(self, module: Module, path: Dotted) -> Iterator[Place]:

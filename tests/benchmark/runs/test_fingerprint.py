@@ -203,6 +203,61 @@ def test_names_that_change_places_are_noticed() -> None:
     assert world(m=numpy).method("m") != world(m=jax_).method("m")
 
 
+MISSED = {
+    "two of one name change places": (
+        {"m": "from methods._a import f as x\nfrom methods._b import f as y\n\nclass M:\n    act = x, y\n"},
+        {"m": "from methods._b import f as x\nfrom methods._a import f as y\n\nclass M:\n    act = x, y\n"},
+    ),
+    "one that a function imports by the same name": (
+        {"m": "from methods._a import f\n\nclass M:\n    act = f\n\ndef other():\n    from methods._b import f\n"},
+        {"_a": "def f(x):\n    return x + 9\n"},
+    ),
+    "one that stands in where an import fails": (
+        {"m": "try:\n    from methods._a import f\nexcept ImportError:\n    f = None\n\nclass M:\n    act = f\n"},
+        {"_a": "def f(x):\n    return x + 9\n"},
+    ),
+    "what a loop fills": (
+        {"m": "TABLE = {}\nfor n in (1, 2):\n    TABLE[n] = n\n\nclass M:\n    act = TABLE\n"},
+        {"m": "TABLE = {}\nfor n in (1, 3):\n    TABLE[n] = n\n\nclass M:\n    act = TABLE\n"},
+    ),
+    "what is bound where nothing checks types": (
+        {"m": "if TYPE_CHECKING:\n    f = 0\nelse:\n    f = 1\n\nclass M:\n    act = f\n"},
+        {"m": "if TYPE_CHECKING:\n    f = 0\nelse:\n    f = 2\n\nclass M:\n    act = f\n"},
+    ),
+    "what a module does when it is imported": (
+        {"m": "import methods._c\n\nclass M:\n    act = 1\n", "_c": "register(1)\n"},
+        {"_c": "register(2)\n"},
+    ),
+    "a dictionary in another one": (
+        {"m": "class M:\n    act = {**{1: 2}}\n"},
+        {"m": "class M:\n    act = {None: {1: 2}}\n"},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MISSED)
+def test_a_change_is_noticed(what: str) -> None:
+    texts, change = MISSED[what]
+    texts = {"_a": "def f(x):\n    return x + 1\n", "_b": "def f(x):\n    return x + 2\n"} | texts
+    assert world(**texts).method("m") != world(**(texts | change)).method("m")
+
+
+def test_what_an_editor_leaves_beside_a_file_is_none(tmp_path: Path) -> None:
+    for folder in ("methods", "envs", "benchmark/training", "benchmark/planning"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "methods" / "m.py").write_text("class M:\n    pass\n")
+    before = Sources.read(tmp_path).texts
+    (tmp_path / "methods" / ".#m.py").symlink_to("somebody@somewhere")
+    (tmp_path / "methods" / ".hidden.py").write_text("1")
+    assert Sources.read(tmp_path).texts == before
+    assert set(before) == {"methods.m"}
+
+
+def test_a_method_that_is_not_there_has_no_code() -> None:
+    assert today().method("nobody") == ""
+    assert today().files_of("nobody") == set()
+
+
 def test_where_a_definition_stands_does_not_count() -> None:
     here = "def one(x):\n    return x + 1\n\n\nclass M:\n    act = one\n"
     assert world(m=here).method("m") == world(m=WAYS["as an attribute"], _part=PART).method("m")

@@ -25,7 +25,7 @@ def title(table: Table) -> str:
 
 def captions(table: Table) -> list[str]:
     """What the cells of the main table hold, and in which order its rows stand."""
-    reward = f"; trained on the {table.reward} reward" if table.reward else ""
+    reward = f"; reward: {table.reward}" if table.reward else ""
     return [f"{SCORE} in % [95 % interval over seeds]: {' -> '.join(table.phases)}{reward}", f"rows by {_order(table)}"]
 
 

@@ -201,7 +201,7 @@ def summary(root: Path, standing: Standing) -> list[str]:
         lines.append(f"why they failed: python -m benchmark.status --out {root} --failed")
     if any(counts[state] for state in LEFT):
         mend = [f"  {command}" for command in standing.commands] or ["  their launch command, given again"]
-        lines += ["what failed, is lost, stale or was never begun is taken up by", *mend]
+        lines += [f"what is {' or '.join(state for state in LEFT if counts[state])} is taken up by", *mend]
     lines += code_lines(standing)
     if standing.unheard:
         lines.append(f"the scheduler can't be asked, so that what it has seems planned or lost: {standing.unheard}")
@@ -227,7 +227,8 @@ def code_lines(standing: Standing) -> list[str]:
     if refused:
         why = "their jobs found other code of their method than they were sent with, and left them"
         lines.append(f"stale, since {why}: {by_method(refused, cells)}")
-    if stale := [key for key in standing.changed.stale if standing.states[key] == "stale"]:
+    others = standing.changed.stale.keys() - standing.changed.back
+    if stale := [key for key in sorted(others) if standing.states[key] == "stale"]:
         mend = "the launch command with --stale rerun makes them anew, with --stale keep counts them as they are"
         lines.append(f"stale, by other code of their method: {by_method(stale, cells)}; {mend}")
     made: dict[str, Counter[str]] = defaultdict(Counter)

@@ -37,9 +37,17 @@ def parsed(kind: type[Arguments], program: str, words: list[str], description: s
     except SystemExit as exit_:
         if not exit_.code:
             raise
-    text = re.sub(r"[^\x20-\x7e]+", " ", said.getvalue().replace("\n", " "))
-    text = text.partition("For full helptext")[0]
-    raise CommandLineError(" ".join(text.split()).rstrip(" .") + "; see --help")
+    raise CommandLineError(f"{_sentence(said.getvalue())}; see --help")
+
+
+def _sentence(box: str) -> str:
+    """What the parser's box says, without its frame and title, and with the names of the options that were meant."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    lines = [re.sub(r"[^\x20-\x7e]+", " ", line).strip("| ") for line in plain.splitlines()[1:]]
+    text = " ".join(" ".join(lines).split()).partition("For full helptext")[0]
+    said, _, meant = text.partition("Perhaps you meant:")
+    near = sorted(set(re.findall(r"(?<!\S)--[a-z-]+", meant)))[:3]
+    return said.rstrip(" .") + (f"; did you mean {' or '.join(near)}?" if near else "")
 
 
 def carried_out(command: Callable[[list[str]], int], *mendable: type[Exception]) -> int:

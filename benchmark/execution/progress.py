@@ -45,7 +45,7 @@ class Row:
         step = f"{self.step}/{self.total}" if self.total else ""
         rate = f"{self.rate:.0f}" if self.rate else ""
         success = "" if self.success is None else f"{100 * self.success:.0f} %"
-        return [first.method, first.task, several, self.phase, step, rate, duration(self.left), success]
+        return [first.label, first.task, several, self.phase, step, rate, duration(self.left), success]
 
 
 def duration(seconds: float | None) -> str:
@@ -138,14 +138,19 @@ class Progress:
         spent = duration(time.monotonic() - row.started)
         counted, left = f"[{self.ended}/{self.total}]", self.left()
         rest = "" if left is None else f"; {spoken(left)} left in all"
-        self.say(f"{counted} {first.method} on {first.task}: {row.phase}{success}, {spent}{rest}")
+        self.say(f"{counted} {first.label} on {first.task}: {row.phase}{success}, {spent}{rest}")
 
     def _line(self, row: Row) -> None:
         now, (then, phase) = time.monotonic(), row.printed
         if row.phase != phase or now - then >= LINE_SECONDS:
             row.printed = (now, row.phase)
             method, task, seeds, phase, step, rate, left, success = row.cells()
-            facts = [f"{phase} {step}", f"{rate} steps/s" if rate else "", f"{left} left" if left else "", success]
+            facts = [
+                f"{phase} {step}".strip(),
+                f"{rate} steps/s" if rate else "",
+                f"{left} left" if left else "",
+                success,
+            ]
             self.say(f"{method} on {task}, seeds {seeds}: {', '.join(fact for fact in facts if fact)}")
 
     def _table(self) -> Table:

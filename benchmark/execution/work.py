@@ -27,6 +27,8 @@ from envs import load_suite
 
 RERUN, KEEP, REFUSE = STALE = ("rerun", "keep", "refuse")
 """What becomes of runs that other code of their method made."""
+MUCH = 2**27
+"""Bytes of one pack from which on they are worth a word."""
 
 
 @dataclass(frozen=True)
@@ -188,10 +190,8 @@ def _cost(work: Work, workers: int) -> list[str]:
         longest = max(work.expected.values())
         seconds = max(cost.device_seconds / workers, longest)
         here = f", {spoken(seconds)} with {counted(workers, 'worker')} here"
-    return [
-        f"to do: {cost.updates:,} updates, {spoken(cost.device_seconds, 'device')}{here} ({basis}), "
-        f"up to {cost.memory / 2**30:.1f} GiB in one pack"
-    ]
+    memory = f", up to {cost.memory / 2**30:.1f} GiB in one pack" if cost.memory > MUCH else ""
+    return [f"to do: {cost.updates:,} updates, {spoken(cost.device_seconds, 'device')}{here} ({basis}){memory}"]
 
 
 def _extent(plan: Plan) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 from benchmark.planning.errors import SettingsError, nearest
 from benchmark.planning.request import OWN, PRESET, SETTINGS, Request
 from benchmark.planning.settings import Resolved, Settings, before, preset_table, read_values, resolve, told, typed
-from benchmark.planning.words import COMMAND_LINE
+from benchmark.planning.words import COMMAND_LINE, SWEPT, word_of
 from envs import load_suite
 from envs._suite import Task
 from methods._contract import Method, ValueRule
@@ -55,6 +55,20 @@ class Cell:
     @property
     def task(self) -> str:
         return self.configuration["task"]
+
+    @property
+    def swept(self) -> str:
+        """What tells the runs of a sweep from each other: 'alpha=0.1'; nothing of others."""
+        places = [name.split(".", 1) for name, origin in self.provenance.items() if origin == SWEPT]
+        there = [
+            (key, self.configuration[part][key]) for part, key in sorted(places) if key in self.configuration[part]
+        ]
+        return ", ".join(f"{key}={word_of(value)}" for key, value in there)
+
+    @property
+    def label(self) -> str:
+        """The method, with what was swept."""
+        return " ".join(word for word in (self.method, self.swept) if word)
 
 
 @dataclass(frozen=True)

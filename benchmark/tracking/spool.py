@@ -13,8 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark.planning.plan import key_of
-from benchmark.planning.words import SWEPT, word_of
+from benchmark.planning.plan import Cell, key_of
 from benchmark.runs.attempts import METHOD_CODE, SHARED_CODE, attempts_of, codes_of, cost_of, starts_of
 from benchmark.runs.lease import holder
 from benchmark.runs.records import LEASE, SAVED
@@ -93,12 +92,9 @@ class Spool:
 
     @property
     def swept(self) -> str:
-        """What tells the runs of a sweep from each other: 'alpha=0.1'."""
+        """What tells the runs of a sweep from each other."""
         provenance = self.folder / "provenance.json"
-        origins: dict[str, str] = json.loads(provenance.read_text()) if provenance.exists() else {}
-        places = [name.split(".", 1) for name, origin in origins.items() if origin == SWEPT]
-        there = [(name, self.config[part][name]) for part, name in sorted(places) if name in self.config[part]]
-        return ", ".join(f"{name}={word_of(value)}" for name, value in there)
+        return Cell(self.config, json.loads(provenance.read_text()) if provenance.exists() else {}).swept
 
     @property
     def name(self) -> str:

@@ -36,8 +36,6 @@ SAVE_SECONDS = 120.0
 
 Report = Callable[[dict[str, Any]], None]
 """Told what the display shows: phase, step, total, rate, success."""
-
-
 Stop = Callable[[], str]
 """Whether to pause: nothing, or how the attempt then ends ('stopped', 'requeued')."""
 
@@ -64,7 +62,7 @@ class PackRun:
         self.failed: list[tuple[Cell, str]] = []
         self.evaluated, self.reached, self.saved = -1, -1, time.monotonic()
         self.metrics: trainer.Losses = {}
-        self.ready = False
+        self.ready = self.timed = self.paced = False
         self.width = slots_per_seed(len(members), self.settings.evaluation_episodes)
         self.first_slot = len(members)
         seeds = [member.cell.seed for member in members]
@@ -157,7 +155,10 @@ class PackRun:
             self._keep_finite(self.settings.offline_steps + min(self.collector.steps))
             step, end = min(self.collector.steps, default=target), self.settings.online_steps
             rate = max(0, sum(self.collector.steps) - taken) / (time.monotonic() - started)
-            self.report({"phase": "online", "step": step, "total": end, **self._speed(rate, end - step)})
+            speed = self._speed(rate if self.paced else 0.0, end - step)
+            self.report({"phase": "online", "step": step, "total": end, **speed})
+            if not self.paced:  # acting was compiled, too
+                self.paced, started, taken = True, time.monotonic(), sum(self.collector.steps)
             # At the target itself the boundary comes first, or a resume would pass over it.
             if step < target and (how := self.stop()):
                 self._pause(how)
@@ -165,6 +166,7 @@ class PackRun:
 
     def _train(self, table: Table, steps: np.ndarray, updates: np.ndarray) -> None:
         """So many iterations of each seed, of which the last are updates; metrics are kept where there is none."""
+        self.timed = self.ready  # what is compiled first says nothing of the speed
         self.state, found = trainer.train(
             self.agent, self.state, table, self.online, steps, updates, trainer.vectorised_here()
         )
@@ -176,7 +178,8 @@ class PackRun:
             self.ready = True
 
     def _speed(self, rate: float, steps: int) -> dict[str, float | None]:
-        """What the display says of ``steps`` more steps of every seed."""
+        """What the display says of ``steps`` more steps of every seed; nothing before that can be told."""
+        rate = rate if self.timed else 0.0
         return {"rate": rate, "left": steps * len(self.members) / rate if rate else None}
 
     def _next_boundary(self, step: int, end: int) -> int:
@@ -211,7 +214,8 @@ class PackRun:
             self._pause(how)
 
     def _success(self, phase: str) -> dict[str, float]:
-        found = [member.final[f"{phase}_success"] for member in self.members if f"{phase}_success" in member.final]
+        name = f"{phase}_success"
+        found = [member.final[name] for member in self.members if name in member.final]
         return {"success": float(np.mean(found))} if found else {}
 
     def _evaluate(self, phase: str, step: int, ends: bool) -> None:

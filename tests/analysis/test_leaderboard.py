@@ -263,9 +263,9 @@ def test_runs_that_tell_no_cost_make_no_table_of_it() -> None:
 @pytest.mark.parametrize(
     ("values", "wanted"),
     [
-        (["false", "false"], "; trained on the dense reward"),
-        (["true"], "; trained on the sparse reward"),
-        (["true", "false"], "; trained on the dense or sparse reward"),
+        (["false", "false"], "; reward: dense"),
+        (["true"], "; reward: sparse"),
+        (["true", "false"], "; reward: dense or sparse"),
         ([None], ""),
     ],
 )

@@ -63,7 +63,8 @@ class Work:
     def again(self) -> list[str]:
         """Runs to set aside and make anew: those of other code that this launch takes."""
         mine = [cell.key for pack in self.packs for cell in pack.cells]
-        return [key for key in mine if key in self.changed.stale.keys() - self.back] if self.stale == RERUN else []
+        stale = self.changed.stale.keys() - self.back
+        return [key for key in mine if key in stale] if self.stale == RERUN else []
 
     @property
     def back(self) -> frozenset[str]:
@@ -74,7 +75,8 @@ class Work:
     @property
     def undecided(self) -> list[str]:
         """Runs of other code that nobody works on and that nothing is there for."""
-        return [key for key in self.changed.stale if key not in self.busy | self.changed.back]
+        settled = self.busy | self.changed.back
+        return [key for key in self.changed.stale if key not in settled]
 
 
 def look(root: Path, plan: Plan, portion: Portion, stale: str, must_hear: bool = False) -> Work:
@@ -98,10 +100,11 @@ def look(root: Path, plan: Plan, portion: Portion, stale: str, must_hear: bool =
 
 def _taken(plan: Plan, portion: Portion, before: estimate.Measured, work: Work) -> Work:
     """The work with the packs that a portion of it takes."""
-    states, queued, busy = work.states, work.queued, work.busy
+    states, queued = work.states, work.queued
+    others = queued.keys() | work.busy
     seconds = partial(estimate.pack_seconds, before=before)
     begun = {pack.kind for pack in plan.packs if any(states[c.key] == "done" or c.key in queued for c in pack.cells)}
-    open_ = left(plan.packs, lambda cell: states[cell.key] != "done" and cell.key not in queued | dict.fromkeys(busy))
+    open_ = left(plan.packs, lambda cell: states[cell.key] != "done" and cell.key not in others)
     packs = taken(ordered(open_, portion.order, seconds, begun), portion.limit, portion.budget_seconds, seconds)
     later = sum(len(pack.cells) for pack in open_) - sum(len(pack.cells) for pack in packs)
     undecided = set(work.undecided)

@@ -28,9 +28,12 @@ class Code:
         """Whether one changed while this process imported them."""
 
     def about(self, cell: Cell) -> dict[str, str]:
-        """What the attempts of a cell's pack note."""
-        suite = cell.configuration["suite"]
-        return {METHOD_CODE: self.sources.method(cell.method), SHARED_CODE: self.sources.shared(suite)}
+        """What the attempts of a cell's pack note as they begin."""
+        return {METHOD_CODE: self.sources.method(cell.method)}
+
+    def shared(self, cell: Cell) -> dict[str, str]:
+        """What they note later, since it takes a moment to find."""
+        return {SHARED_CODE: self.sources.shared(cell.configuration["suite"])}
 
     def was_edited(self, name: str) -> bool:
         """Whether files were imported that are not those that were read, so that nobody knows the method's code."""

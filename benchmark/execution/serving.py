@@ -14,6 +14,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -133,7 +134,7 @@ def _run_members(
     first, *others = side_by_side(members)
     for member in (member for group in others for member in group):
         member.records.wait()
-    noted = {"dataset_sha256": shared.dataset.sha256, "gpu": jax.devices()[0].device_kind}
+    noted = {"dataset_sha256": shared.dataset.sha256, "gpu": jax.devices()[0].device_kind, **site.later()}
     for group in (first, *others):
         noted["device_share"] = about.get("device_share", 1.0) / len(group)
         hopeful = _still_hopeful(group, result, lambda member: member.records.opened(member.reached, **noted))
@@ -231,5 +232,6 @@ def _run_or_leave(
     if left := left_as_sent(root, cells, site.get("codes", {}), code, edited):
         return Result(changed=left)
     about = site["about"] | code.about(cells[0]) | {"pack": pack, "device_share": site["device_share"]}
-    here = Site(root, Path(site["data"]), site["env_workers"], about, site["keep"], site.get("keep_stale", False))
+    more = partial(code.shared, cells[0])
+    here = Site(root, Path(site["data"]), site["env_workers"], about, site["keep"], site.get("keep_stale", False), more)
     return run_pack(here, cells, lambda event: channel.tell({"progress": event}), channel.stopped)

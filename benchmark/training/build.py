@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from envs._suite import Dataset, Suite, Task
 class Site:
     """Where packs run; nothing in here changes a number. ``about`` goes into the record of each attempt; ``keep`` says
     what stays of a finished run's checkpoints: all, parameters or nothing; ``keep_stale`` whether a run goes on that
-    other code of its method began."""
+    other code of its method began; ``later`` tells more for the record, once the data are open."""
 
     root: Path
     data: Path
@@ -27,6 +28,7 @@ class Site:
     about: dict[str, Any]
     keep: str = "all"
     keep_stale: bool = False
+    later: Callable[[], dict[str, str]] = dict
 
 
 @dataclass

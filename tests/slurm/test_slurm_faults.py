@@ -90,7 +90,7 @@ def test_a_job_whose_node_went_away_goes_on_elsewhere_and_the_node_is_left_out(p
 
 def test_a_pack_without_memory_is_halved(place: MakePlace) -> None:
     here = place("flow", LONG)
-    assert "Submitted 2 cells in 1 job" in here.launch(memory_gb=0.2).stdout
+    assert "Submitted 2 cells in 1 job" in here.launch(memory_gb=0.4).stdout
     here.settle()
     (job,) = {here.job(cell) for cell in here.cells}
     assert "Exceeded job memory limit" in next(here.root.glob(f"slurm/*/{job}_*_log.out")).read_text()

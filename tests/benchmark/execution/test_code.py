@@ -58,7 +58,7 @@ def test_what_was_sent_with_other_code_is_left(tmp_path: Path, code: Code) -> No
 
 def test_an_attempt_notes_both_codes(code: Code) -> None:
     cell = pretend.plan("fql").cells[0]
-    about = code.about(cell)
+    about = code.about(cell) | code.shared(cell)
     assert about == {METHOD_CODE: pretend.today("fql"), SHARED_CODE: code.sources.shared("toy")}
 
 

@@ -8,6 +8,7 @@ import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -295,7 +296,7 @@ def test_watching_ends_when_nothing_is_on_its_way(
             queued.clear()
             (folder_of(tmp_path, list(files)[3]) / "lease.json").unlink()
 
-    monkeypatch.setattr(status.time, "sleep", sleep)
+    monkeypatch.setattr(status, "time", SimpleNamespace(sleep=sleep))
     assert status.run(["--out", str(tmp_path), "--watch"]) == 1
     assert looks == [status.WATCH_SECONDS] * 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -73,7 +74,7 @@ def after(rounds: int, then: Callable[[], object]) -> Callable[[float], None]:
 
 def test_it_follows_a_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finished(root, "ab0", seed=0)
-    monkeypatch.setattr(track.time, "sleep", after(1, lambda: finished(root, "ab1", seed=1)))
+    monkeypatch.setattr(track, "time", SimpleNamespace(sleep=after(1, lambda: finished(root, "ab1", seed=1))))
     with pytest.raises(Enough):
         track.run(["--out", str(root), "--follow"])
     assert sorted(read_runs(str(root))["tags.seed"]) == ["0", "1"]
@@ -90,7 +91,7 @@ def test_a_tracker_that_is_away_is_waited_for_while_it_follows(
     with pytest.raises(TrackingError):
         track.run(["--out", str(root)])
     back = after(1, lambda: monkeypatch.delenv("MLFLOW_TRACKING_URI"))
-    monkeypatch.setattr(track.time, "sleep", back)
+    monkeypatch.setattr(track, "time", SimpleNamespace(sleep=back))
     with pytest.raises(Enough):
         track.run(["--out", str(root), "--follow"])
     assert "No MLflow server answers" in capsys.readouterr().err

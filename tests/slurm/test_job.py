@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -98,7 +99,7 @@ class Waiting:
 def test_what_another_holds_is_tried_once_more(tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the time in which an owner that was killed elsewhere falls silent."""
     slept: list[float] = []
-    monkeypatch.setattr(job.time, "sleep", slept.append)
+    monkeypatch.setattr(job, "time", SimpleNamespace(sleep=slept.append))
     waiting: Any = Waiting()
     packs = job.packs_of(tmp_path, stored(plan), 0)
     outcome = job._run(tmp_path, stored(plan) | {"pushes": False}, packs, waiting)

@@ -69,6 +69,11 @@ def shoot(place: Place) -> None:
     os.kill(parent, signal.SIGKILL)
 
 
+def takes(*words: str) -> bool:
+    """Whether the cluster changes a job so; while one is ending, before it is requeued, it does not."""
+    return subprocess.run(("scontrol", "update", *words), capture_output=True).returncode == 0
+
+
 @pytest.fixture(scope="module")
 def story(place: MakePlace) -> Story:
     steps = [f"{method}.offline_steps={count}" for method, count in STEPS.items()]
@@ -92,7 +97,7 @@ def story(place: MakePlace) -> Story:
     met: dict[str, str] = {}
     wait_for(all_begun, 180.0, here.root)
     wait_for(lambda: "requeued" in here.ends(here.of(WARNED)[0]), 120.0, here.root)
-    slurm("scontrol", "update", f"jobid={met[WARNED]}", "timelimit=10")
+    wait_for(lambda: takes(f"jobid={met[WARNED]}", "timelimit=10"), 120.0, here.root)
     story.told = here.command("status").stdout  # while one is on its way, or waits for that
     here.settle()
     said = here.command("status")

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import methods
+from annotated_types import Ge
+
 from benchmark.execution.executors import EXECUTORS
 from benchmark.execution.work import STALE
+from benchmark.planning.data_files import available, broken_presets, preset_names, presets
 from benchmark.planning.errors import LaunchError, check_word
 from benchmark.planning.portion import DEPTH, ORDERS
 from benchmark.planning.request import DATA, OWN, PRESET, REFERENCE, VALUES, Request, ask
-from benchmark.planning.settings import BACKBONES_ASKED, PRESETS, presets
+from benchmark.planning.settings import BACKBONES_ASKED
 from envs import suites
 from envs._command_line import CommandLineError, option, parsed
+from envs._documents import DocumentError
 
 SEVERAL = ("--tasks", "--domains", "--set", "--sweep")
 """Options that take several values, side by side or each after the option's name."""
@@ -30,7 +33,6 @@ def one_of(words: Iterable[str], usual: str | None = None) -> Any:
     return option("|".join(words), usual)
 
 
-ALL_PRESETS = sorted(path.stem for path in PRESETS.glob("*.toml"))
 QUICK = "paper where a SLURM controller answers or a profile is given, else quick"
 
 
@@ -46,7 +48,7 @@ class Arguments:
     """all tasks of these domains, in full or as the commands for data call them"""
     seeds: Annotated[str, option("0-7|0,2,5", "as many as the preset says")] = ""
     """seeds of the runs"""
-    preset: Annotated[str, one_of(ALL_PRESETS, QUICK)] = ""
+    preset: Annotated[str, one_of(preset_names(), QUICK)] = ""
     """sizes and budgets"""
     set: Annotated[tuple[str, ...], option("OWNER.KEY=VALUE ...", "nothing")] = ()
     """METHOD.KEY=VALUE, run.KEY=VALUE for all methods (that do not fix KEY), value.KEY=VALUE for the value rule,
@@ -70,11 +72,11 @@ class Arguments:
     """where the runs are carried out"""
     profile: Annotated[str, option("NAME|FILE", "gpu")] = ""
     """what a cluster's jobs look like: gpu, shared, cpu, or a TOML file (slurm/profiles); implies slurm"""
-    jobs: Annotated[int, option("N", "one for each core")] = 0
+    jobs: Annotated[int, Ge(0), option("N", "one for each core")] = 0
     """worker processes of the local executor"""
-    limit: Annotated[int, option("N", "all")] = 0
+    limit: Annotated[int, Ge(0), option("N", "all")] = 0
     """take so many unfinished cells at the most"""
-    budget_hours: Annotated[float, option("HOURS", "no limit")] = 0.0
+    budget_hours: Annotated[float, Ge(0), option("HOURS", "no limit")] = 0.0
     """take what fits into so many device-hours, by the estimate"""
     order: Annotated[str, one_of(ORDERS, DEPTH)] = DEPTH
     """depth: all seeds of a method and task together; breadth: one seed of everything first"""
@@ -94,20 +96,20 @@ class Arguments:
 
 def description() -> str:
     """What ``--help`` says above the options: the suites, presets and methods that there are."""
-    usable, reasons = methods.available()
+    usable, reasons = available()
     lines = [
         "Run every (method, task, seed) of a plan, then print the leaderboard.",
         "Run again, it goes on where it was and skips what is done.",
         "",
         *(f"Suite {suite}: presets {', '.join(presets(suite))}." for suite in suites()),
         f"Methods: {', '.join(usable)}.",
-        *(f"Unavailable: {reason}." for reason in reasons.values()),
+        *(f"Unavailable: {reason}." for reason in (*reasons.values(), *broken_presets().values())),
     ]
     return "\n".join(lines)
 
 
 def gathered(words: list[str]) -> list[str]:
-    """The values of each option of SEVERAL together, behind one mention of it."""
+    """The values of each option of SEVERAL together, behind one mention of it; none is a LaunchError."""
     values: dict[str, list[str]] = {}
     others: list[str] = []
     place = others
@@ -119,6 +121,9 @@ def gathered(words: list[str]) -> list[str]:
         else:
             place = others if word.startswith("--") else place
             place.append(word)
+    for name, each in values.items():
+        if not all(each) or not each:
+            raise LaunchError(f"{name} names nothing; leave it out, or say what --help shows for it")
     return others + [word for name, each in values.items() for word in (name, *each)]
 
 
@@ -126,11 +131,10 @@ def parse(words: list[str]) -> Arguments:
     """The command line as typed values; a wrong one raises LaunchError."""
     try:
         arguments = parsed(Arguments, "python -m benchmark.launch", gathered(words), description())
-    except CommandLineError as error:
+    except (CommandLineError, DocumentError) as error:
         raise LaunchError(str(error)) from error
-    for name, value in (("jobs", arguments.jobs), ("limit", arguments.limit), ("budget-hours", arguments.budget_hours)):
-        if not value >= 0:
-            raise LaunchError(f"--{name} {value} is less than nothing; leave it out for no limit")
+    if arguments.list and arguments.dry_run:
+        raise LaunchError("--list and --dry-run each print something else and stop; leave one of them out")
     if arguments.profile and arguments.executor == "local":
         raise LaunchError("--profile says what jobs of a cluster look like; leave it out, or say --executor slurm")
     check_word("--keep", arguments.keep, KEPT)

@@ -14,23 +14,27 @@ from typing import Any
 from rich.console import Console
 
 from benchmark.arguments import Arguments, parse, requested
+from benchmark.execution import environment
 from benchmark.execution.executors import EXECUTORS, Order, Outcome, load_executor
-from benchmark.execution.machine import about_this_code, cores, slurm_answers, version_lines
+from benchmark.execution.machine import about_this_code, slurm_answers, version_lines
 from benchmark.execution.progress import Bar, Progress
 from benchmark.execution.work import KEEP, REFUSE, RERUN, Portion, Work, check_stale, look, settle, summarise, unsettle
+from benchmark.planning.data_files import presets
 from benchmark.planning.errors import LaunchError, SettingsError, check_word
 from benchmark.planning.listing import listing
 from benchmark.planning.plan import PROTOCOL, Plan, identities, make
 from benchmark.planning.request import check_suite
-from benchmark.planning.settings import presets
 from benchmark.planning.words import counted
 from benchmark.runs import checkpoint, plan_file
 from benchmark.runs.records import folder_of
 from benchmark.runs.superseded import all_of
-from benchmark.tracking import tracker as tracking
+from benchmark.tracking.address import TrackingError, default_uri
 from benchmark.tracking.pusher import Pusher
+from benchmark.tracking.store import prepare
+from benchmark.tracking.tracker import Tracker
 from envs import load_suite
-from envs._command_line import carried_out
+from envs._command_line import carried_out, place
+from envs._processors import cores
 from envs._suite import SuiteError
 
 
@@ -62,7 +66,7 @@ def make_writable(root: Path) -> None:
 
 
 def order_of(plan: Plan, work: Work, arguments: Arguments) -> Order:
-    root, data = arguments.out.expanduser().resolve(), arguments.data_dir.expanduser().resolve()
+    root, data = place(arguments.out), place(arguments.data_dir)
     about = about_this_code(plan.name)
     codes = {name: work.changed.today[name] for name in {pack.first.method for pack in work.packs}}
     site = {"root": str(root), "data": str(data), "about": about, "keep": arguments.keep}
@@ -74,11 +78,11 @@ def order_of(plan: Plan, work: Work, arguments: Arguments) -> Order:
 def execute(order: Order, work: Work, arguments: Arguments, executor: Any, console: Console, again: str) -> int:
     """Data, runs, records into MLflow, leaderboard; the exit status. ``again``: the command that goes on with it."""
     root, plan = Path(order.site["root"]), order.plan
-    uri, experiment = tracking.default_uri(root), f"{plan.suite}/v{PROTOCOL}"
+    uri, experiment = default_uri(root), f"{plan.suite}/v{PROTOCOL}"
     prepare_tracking(uri, experiment, root, None if executor.WAITS else console)
     for key in (key for key, state in work.states.items() if state == "done"):
         checkpoint.sweep(folder_of(root, key) / "checkpoint")
-    pusher = Pusher(tracking.Tracker(uri, experiment), partial(folders_of, root, list(work.states)))
+    pusher = Pusher(Tracker(uri, experiment), partial(folders_of, root, list(work.states)))
     outcome = Outcome()
     if work.packs:
         new = write_plan(root, plan, order.site["data"], again)
@@ -122,8 +126,8 @@ def tell_settled(root: Path, plan: Plan, work: Work, console: Console) -> None:
 def prepare_tracking(uri: str, experiment: str, root: Path, console: Console | None) -> None:
     """Store and experiment. A server that is away keeps nobody from sending jobs (``console``), whose records wait."""
     try:
-        tracking.prepare(uri, experiment, root / "artifacts")
-    except tracking.TrackingError as error:
+        prepare(uri, experiment, root / "artifacts")
+    except TrackingError as error:
         if console is None or uri.startswith("sqlite"):
             raise
         console.print(f"tracking: {error} Runs go on without it.", markup=False, highlight=False, soft_wrap=True)
@@ -203,10 +207,10 @@ def run(words: list[str]) -> int:
     if arguments.list:
         print("\n".join(listing(request, [] if arguments.methods == "all" else list(request.methods))))
         return 0
-    plan = make(request, arguments.data_dir.expanduser())
+    plan = make(request, place(arguments.data_dir))
     portion = Portion(arguments.order, arguments.limit, 3600 * arguments.budget_hours)
     stale = arguments.stale or (RERUN if name == "local" else REFUSE)
-    root = arguments.out.expanduser().resolve()
+    root = place(arguments.out)
     work = look(root, plan, portion, stale, name != "local" and not arguments.dry_run)
     # A wrong command leaves standard output empty, so nothing is printed before the plan stands.
     executor = load_executor(name)
@@ -214,10 +218,10 @@ def run(words: list[str]) -> int:
     if not arguments.dry_run:
         check_stale(work)
         executor.check(order)
-        make_writable(arguments.out.expanduser())
+        make_writable(root)
     preview = executor.preview(order) if arguments.dry_run else []
     console = Console()
-    for text in (line, *summarise(plan, work, order.jobs if executor.WAITS else 0), *preview):
+    for text in (line, *summarise(plan, work, order.jobs if executor.WAITS else 0), *environment.told(), *preview):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     return 0 if arguments.dry_run else execute(order, work, arguments, executor, console, command(words))
 
@@ -231,7 +235,7 @@ def main() -> None:
     for ending in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) != signal.SIG_IGN:  # nohup asks to be left alone
             signal.signal(ending, signal.default_int_handler)
-    sys.exit(carried_out(run, LaunchError, SettingsError, SuiteError, tracking.TrackingError))
+    sys.exit(carried_out(run, LaunchError, SettingsError, SuiteError, TrackingError))
 
 
 if __name__ == "__main__":

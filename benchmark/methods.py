@@ -19,10 +19,11 @@ import jax.numpy as jnp
 from jax.extend.core import jaxprs_in_params
 
 import methods
+from benchmark.planning.data_files import available, method_file
 from benchmark.planning.errors import SettingsError
 from benchmark.planning.plan import Cell, make
 from benchmark.planning.request import ask
-from benchmark.planning.settings import method_table, resolve
+from benchmark.planning.settings import resolve
 from benchmark.training import agents
 from benchmark.training.build import build_agent
 from envs import load_suite, suites
@@ -174,7 +175,7 @@ def times_flow(suite: str, preset: str, name: str) -> float:
 def tuned(name: str) -> str:
     """The hyperparameters that were tuned per domain, each with its range."""
     values: dict[str, list[Any]] = {}
-    for table in method_table(name).get("domain", {}).values():
+    for table in method_file(name).domain.values():
         for key, value in table.items():
             if key != "source" and not isinstance(value, bool):
                 values.setdefault(key, []).append(value)
@@ -191,15 +192,15 @@ def coefficients(name: str) -> str:
 
 def defaults(name: str) -> str:
     """The hyperparameters that no domain tunes."""
-    table = method_table(name)
-    tuned_keys = {key for domain in table.get("domain", {}).values() for key in domain}
-    mine = {key: value for key, value in table.get("default", {}).items() if key not in {"source", *tuned_keys}}
+    table = method_file(name)
+    tuned_keys = {key for domain in table.domain.values() for key in domain}
+    mine = {key: value for key, value in table.default.items() if key not in {"source", *tuned_keys}}
     return ", ".join(f"{key} {value}" for key, value in mine.items())
 
 
 def fixed(name: str) -> str:
     """The settings of the run that are part of the method."""
-    return ", ".join(f"{key}={value}" for key, value in method_table(name).get("run", {}).items() if key != "source")
+    return ", ".join(f"{key}={value}" for key, value in method_file(name).run.items() if key != "source")
 
 
 def told(name: str) -> dict[str, str]:
@@ -250,7 +251,7 @@ def run(words: list[str]) -> int:
     print(f"Sizes of preset {preset} of suite {suite}.\n{LEGEND}", flush=True)
     for name in request.methods:  # each as soon as it is counted, which takes a moment
         print("\n" + "\n".join(describe(cell_of(suite, preset, name))), flush=True)
-    for reason in methods.available()[1].values():
+    for reason in available()[1].values():
         print(f"\nunavailable: {reason}")
     return 0
 

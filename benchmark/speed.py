@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Annotated
+
+from annotated_types import Interval
 
 import methods
 from benchmark.execution.work import RERUN, Portion, look, summarise
@@ -36,7 +39,7 @@ METHODS, DONE, STALE = 13, 5000, 1000
 class Arguments:
     """Time the planning of a large grid, of which most is done."""
 
-    rounds: int = 5
+    rounds: Annotated[int, Interval(ge=1, le=10_000)] = 5
     """how often; the median counts"""
 
 

@@ -35,8 +35,9 @@ from benchmark.runs.estimate import spoken
 from benchmark.runs.fingerprint import Sources
 from benchmark.runs.lease import holder
 from benchmark.runs.plan_file import PlanFileError
-from benchmark.runs.records import LEASE, REFUSED, folder_of, read_json, state_of
-from envs._command_line import carried_out, option, parsed
+from benchmark.runs.records import LEASE, REFUSED, Refused, folder_of, state_of
+from envs._command_line import carried_out, option, parsed, place
+from envs._documents import DocumentError, read
 
 STATES = ("done", "running", "queued", "requeued", "failed", "lost", "stale", "planned")
 """``lost``: begun, and neither done nor failed, and nobody is at it; the launch command takes it up again. ``stale``:
@@ -113,10 +114,10 @@ def cell_state(root: Path, key: str, queued: Mapping[str, Queued], stale: bool =
 
 def _was_refused(folder: Path, today: str) -> bool:
     try:
-        return read_json(folder / REFUSED)["sent"] != today
+        return read(folder / REFUSED, Refused).sent != today
     except FileNotFoundError:
         return False
-    except (ValueError, KeyError, TypeError):  # whatever it said, it was written by a job that refused
+    except DocumentError:  # whatever it said, it was written by a job that refused
         return True
 
 
@@ -259,7 +260,7 @@ def show(root: Path, arguments: Arguments, console: Console) -> Standing:
 
 def run(words: list[str]) -> int:
     arguments = parsed(Arguments, "python -m benchmark.status", words)
-    root, console = arguments.out.expanduser().resolve(), Console()
+    root, console = place(arguments.out), Console()
     while (standing := show(root, arguments, console)).moves and arguments.watch:
         time.sleep(WATCH_SECONDS)
     return standing.exit_status

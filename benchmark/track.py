@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Annotated
 
 from benchmark.planning.errors import LaunchError
+from benchmark.planning.plan import Configuration
 from benchmark.planning.words import counted
 from benchmark.runs.lease import Lease, LeaseHeld
-from benchmark.runs.records import read_json
+from benchmark.tracking.address import TrackingError, default_uri
 from benchmark.tracking.pusher import PUSH_SECONDS
-from benchmark.tracking.tracker import Tracker, TrackingError, default_uri, prepare
-from envs._command_line import carried_out, option, parsed
+from benchmark.tracking.store import prepare
+from benchmark.tracking.tracker import Tracker
+from envs._command_line import carried_out, option, parsed, place
+from envs._documents import DocumentError, read
 
 
 @dataclass(frozen=True)
@@ -33,22 +36,23 @@ class Arguments:
     """go on, once a minute, until Ctrl-C"""
 
 
-def folders_of(root: Path) -> dict[str, list[Path]]:
-    """Run folders by the experiment that they belong to."""
+def folders_of(root: Path) -> tuple[dict[str, list[Path]], list[str]]:
+    """Run folders by the experiment that they belong to, and a sentence for each that can't be read."""
     found: dict[str, list[Path]] = defaultdict(list)
+    damaged: list[str] = []
     for path in [*sorted(root.glob("superseded/*/*/config.json")), *sorted(root.glob("runs/*/*/config.json"))]:
         try:
-            config = read_json(path)
+            config = read(path, Configuration)
             found[f"{config['suite']}/v{config['protocol']}"].append(path.parent)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            print(f"tracking: {path} can't be read ({error}); delete its folder", file=sys.stderr, flush=True)
-    return found
+        except (FileNotFoundError, DocumentError) as error:
+            damaged.append(f"{error}; delete its folder, and the run is made again.")
+    return found, damaged
 
 
 def send(root: Path, uri: str) -> list[str]:
     """Send everything new; what could not be sent, one sentence each."""
-    problems = []
-    for experiment, folders in folders_of(root).items():
+    by_experiment, problems = folders_of(root)
+    for experiment, folders in by_experiment.items():
         prepare(uri, experiment, root / "artifacts")
         found = Tracker(uri, experiment).push_all(folders)
         print(f"{experiment}: {counted(len(folders), 'run')}, {len(found)} could not be sent", flush=True)
@@ -58,7 +62,7 @@ def send(root: Path, uri: str) -> list[str]:
 
 def run(words: list[str]) -> int:
     arguments = parsed(Arguments, "python -m benchmark.track", words)
-    root = arguments.out.expanduser().resolve()
+    root = place(arguments.out)
     if not (root / "runs").is_dir():
         raise LaunchError(f"there are no runs under {root}; name their folder with --out")
     try:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import re
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import tyro
+from annotated_types import BaseMetadata
+
+from envs._documents import DocumentError, checked
 
 Arguments = TypeVar("Arguments")
 
@@ -30,14 +35,46 @@ def option(metavar: str | None = None, usual: str | None = None) -> Any:
 
 def parsed(kind: type[Arguments], program: str, words: list[str], description: str | None = None) -> Arguments:
     """``words`` as a ``kind``, a dataclass whose docstrings are the help; prints that and ends where it is asked to."""
+    _check(words)
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(kind, prog=program, description=description, args=words, config=PLAIN)
+            arguments = tyro.cli(kind, prog=program, description=description, args=words, config=PLAIN)
+        _check_ranges(arguments)
+        return arguments
     except SystemExit as exit_:
         if not exit_.code:
             raise
     raise CommandLineError(f"{_sentence(said.getvalue())}; see --help")
+
+
+def _check(words: Sequence[str]) -> None:
+    """Raise on an option that is said twice, or left empty: only one of them would count, or none."""
+    said: dict[str, str] = {}
+    for place, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if not word.startswith("--"):
+            if not word:
+                after = f"after {words[place - 1]}" if place else "at the beginning"
+                raise CommandLineError(f"there is an empty word {after}; leave it out, or say what it should be")
+            continue
+        option = name.replace("_", "-")
+        if option in said:
+            raise CommandLineError(f"{said[option]} and {word} are both given; leave one of them out")
+        if equals and not value:
+            raise CommandLineError(f"{name} is empty; leave it out, or say what it should be")
+        follows = "" if equals or place + 1 == len(words) or words[place + 1].startswith("--") else words[place + 1]
+        said[option] = f"{word} {follows}".strip()
+
+
+def _check_ranges(arguments: Any) -> None:
+    """Raise on a number that is none of those that its option takes, by the range in its annotation."""
+    for name, kind in get_type_hints(type(arguments), include_extras=True).items():
+        limits = [each for each in getattr(kind, "__metadata__", ()) if isinstance(each, BaseMetadata)]
+        if limits:
+            checked(
+                getattr(arguments, name), Annotated[(get_args(kind)[0], *limits)], "", f"--{name.replace('_', '-')}"
+            )
 
 
 def _sentence(box: str) -> str:
@@ -57,18 +94,62 @@ def carried_out(command: Callable[[list[str]], int], *mendable: type[Exception])
     has left, like head.
     """
     try:
-        return command(sys.argv[1:])
-    except (CommandLineError, *mendable) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        status = command(sys.argv[1:])
+        sys.stdout.flush()
+        return status
+    except (CommandLineError, DocumentError, *mendable) as error:
+        return _told(" ".join(str(error).split()))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_unsaid()
         return 1
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        reason = error.strerror or error
-        print(f"error: {reason}{where}: make room or allow it, or name another folder; then run again", file=sys.stderr)
-        return 2
+        return _told(what_is_wrong(error))
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on where it was", file=sys.stderr)
         return 130
+
+
+def _told(sentence: str) -> int:
+    """2, once the error was said, if there is anybody to hear it."""
+    with contextlib.suppress(OSError):
+        print(f"error: {sentence}", file=sys.stderr, flush=True)
+    _leave_unsaid()
+    return 2
+
+
+def _leave_unsaid() -> None:
+    """What could not be printed is not tried again while the program ends, which would fail again."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+MENDS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room there, or name another folder; then run again"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "allow it, or name another folder; then run again"),
+    **dict.fromkeys(
+        (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP),
+        "something else lies where this should; move it away, or name another folder",
+    ),
+    errno.ENOENT: "it is not there; name another, or make it anew",
+    errno.ENAMETOOLONG: "name a shorter one",
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n); then run again"),
+    errno.ENOMEM: "give it more memory; then run again",
+    errno.EIO: "mend that disk, or name another folder; then run again",
+}
+
+
+def what_is_wrong(error: OSError) -> str:
+    """What a system's error says, of which file, and how to mend it."""
+    where = f"{error.filename}: " if error.filename else "what was printed: " if error.errno == errno.ENOSPC else ""
+    mend = MENDS.get(error.errno or 0, "mend that, then run again")
+    return f"{where}{error.strerror or error}; {mend}"
+
+
+def place(path: Path) -> Path:
+    """A folder that somebody named, in full. Raises CommandLineError where its links lead nowhere."""
+    try:
+        return path.expanduser().resolve()
+    except (RuntimeError, OSError) as error:  # a loop of links, or a user that there is not
+        raise CommandLineError(f"{path} is no place ({error}); name another folder") from error

@@ -70,11 +70,11 @@ def check_keys(size: Mapping[str, Any], known: tuple[str, ...]) -> None:
             raise SuiteError(f"unknown setting {key!r} of data: did you mean {near}?")
 
 
-def count_in(size: Mapping[str, Any], key: str, default: int, least: int) -> int:
-    """A setting of data that is an integer of at least ``least``; raises SuiteError if it is not."""
+def count_in(size: Mapping[str, Any], key: str, default: int, least: int, most: int = 2**32 - 1) -> int:
+    """A setting of data that is an integer from ``least`` to ``most``; raises SuiteError if it is not."""
     value = size.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise SuiteError(f"{key} of the data is {value!r}: give an integer that is at least {least}.")
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise SuiteError(f"{key} of the data is {value!r}: give an integer from {least} to {most:,}.")
     return value
 
 

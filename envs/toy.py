@@ -13,15 +13,16 @@ Each is told by its first action component, taken over chunks of two steps; the 
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge, Interval
 
+from envs._documents import Schema, read
 from envs._suite import Identity, Pool, Progress, Rows, Steps, SuiteError, Task, check_keys, count_in
 
 VERSION = 1
@@ -94,26 +95,45 @@ WORLDS = {
 }
 
 
+class Facts(Schema):
+    """What all worlds share, see `Task`."""
+
+    observation: Annotated[int, Ge(1)]
+    action_size: Annotated[int, Ge(1)]
+    chunk_length: Annotated[int, Ge(1)]
+    discount: Annotated[float, Interval(ge=0, le=1)]
+    pessimism: float
+    sparse: bool
+    horizon: Annotated[int, Ge(1)]
+    success_timing: Literal["pre", "post"]
+
+
+class File(Schema):
+    """The worlds by the name of their task."""
+
+    facts: Facts
+    world: dict[str, Literal["bandit", "corridor", "between"]]
+
+
 @cache
-def _facts() -> dict[str, Any]:
-    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
+def _file() -> File:
+    return read(Path(__file__).with_suffix(".toml"), File, "envs/toy.toml")
 
 
 def tasks() -> Mapping[str, Task]:
-    facts = dict(_facts()["facts"])
-    facts["observation"] = (facts["observation"],)
-    return {name: Task(name=name, domain=world, **facts) for name, world in _facts()["world"].items()}
+    facts: dict[str, Any] = {**_file().facts.model_dump(), "observation": (_file().facts.observation,)}
+    return {name: Task(name=name, domain=world, **facts) for name, world in _file().world.items()}
 
 
 def domain_words() -> Mapping[str, str]:
-    return {world: world for world in _facts()["world"].values()}
+    return {world: world for world in _file().world.values()}
 
 
 def identity(task: Task, source: str, size: Mapping[str, Any]) -> Identity:
     if source != "generated":
         raise SuiteError("the toy suite has no official data; leave --data out, or say --data generated")
     check_keys(size, ("seed", "episodes"))
-    numbers = {"seed": count_in(size, "seed", 0, 0), "episodes": count_in(size, "episodes", 500, 1)}
+    numbers = {"seed": count_in(size, "seed", 0, 0), "episodes": count_in(size, "episodes", 500, 1, 1_000_000)}
     return {"source": "generated", "name": task.domain, "procedure": "sides", "version": VERSION, **numbers}
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from methods._contract import Method
@@ -29,11 +30,16 @@ def load(name: str) -> type[Method]:
 
     try:
         module = importlib.import_module(f"methods.{name}")
-    except Exception as error:  # a stranger's file can do anything while it is imported, and must not end the program
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a stranger's file can do anything while it is imported, and ends nothing by it
         raise UnavailableMethod(f"methods/{name}.py cannot be imported: {type(error).__name__}: {error}") from error
     if not (FOLDER / f"{name}.toml").is_file():
         raise UnavailableMethod(f"methods/{name}.py has no methods/{name}.toml beside it")
-    return _only_method(module, Method, name)
+    cls = _only_method(module, Method, name)
+    if wrong := _what_is_wrong(cls):
+        raise UnavailableMethod(f"methods/{name}.py: {cls.__name__} {wrong}")
+    return cls
 
 
 def _only_method(module: ModuleType, parent: type[Method], name: str) -> type[Method]:
@@ -45,6 +51,21 @@ def _only_method(module: ModuleType, parent: type[Method], name: str) -> type[Me
     if len(found) != 1:
         raise UnavailableMethod(f"methods/{name}.py defines {len(found)} methods; it must define one")
     return found[0]
+
+
+def _what_is_wrong(cls: type[Method]) -> str:
+    """What would end a run that is built of this class, if anything would."""
+    if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+        return f"does not define {', '.join(missing)}"
+    try:
+        hints = get_type_hints(cls)
+    except Exception as error:  # whatever an annotation says is evaluated here
+        return f"has an annotation that can't be resolved ({error})"
+    own = inspect.get_annotations(cls)
+    fields = [name for name in own if hints[name] is not ClassVar and get_origin(hints[name]) is not ClassVar]
+    if undeclared := [name for name in fields if name not in cls.__dataclass_fields__]:
+        return f"has the field {undeclared[0]} and is no dataclass; write @dataclass(frozen=True) above it"
+    return ""
 
 
 def available() -> tuple[dict[str, type[Method]], dict[str, str]]:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Protocol
 from methods._flow import flow_matching
 from methods._given import Act, Array, Backbone, Batch, Copy, Draw, Losses, Problem, Views, named_key
 from methods._nets import Network, critic, velocity_field
+from methods._ranges import Count, Fraction, NonNegative, Positive, Share
 from methods._traced import Traced, added
 from methods._values import TD, NextAct
 
@@ -25,11 +26,16 @@ __all__ = [
     "Backbone",
     "Batch",
     "Copy",
+    "Count",
     "Draw",
+    "Fraction",
     "Losses",
     "Method",
     "Network",
+    "NonNegative",
+    "Positive",
     "Problem",
+    "Share",
     "ValueRule",
     "Views",
     "added",
@@ -52,7 +58,7 @@ class ValueRule(Protocol):
 class Method(Traced):
     """The questions a method answers. Its fields are its hyperparameters; a ``float`` is traced, the rest is static."""
 
-    best_of_n: int = field(default=1, kw_only=True)
+    best_of_n: Count = field(default=1, kw_only=True)
     """Candidates for each action, the best kept by the held critic's mean; the trainer wraps `act` and `next_act`."""
 
     family: ClassVar[str] = ""

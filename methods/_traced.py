@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from functools import cache
+from typing import Any, get_type_hints
 
 import jax
 import numpy as np
@@ -19,7 +20,7 @@ def added(before: Any, default: Any = dataclasses.MISSING) -> Any:
 
 
 class Traced:
-    """Parent of frozen dataclasses: a field annotated ``float`` is a traced leaf, every other field is static.
+    """Parent of frozen dataclasses: a field that is a ``float`` is a traced leaf, every other field is static.
 
     A float becomes a float32 scalar once, when the value is built, so that it is strongly typed wherever it goes and a
     second value of it never compiles again.
@@ -36,9 +37,11 @@ class Traced:
                 object.__setattr__(self, name, np.float32(value))
 
 
+@cache
 def traced_names(cls: type) -> tuple[str, ...]:
     """Names of the fields of a dataclass that are traced."""
-    return tuple(field.name for field in dataclasses.fields(cls) if field.type in (float, "float"))
+    hints = get_type_hints(cls)
+    return tuple(field.name for field in dataclasses.fields(cls) if hints[field.name] is float)
 
 
 def _flatten(value: Any) -> tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]:

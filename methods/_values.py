@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from methods._critic import backed_up, pessimistic_value, td_loss
 from methods._given import Batch, Draw, Problem, Views
 from methods._nets import value
+from methods._ranges import Fraction
 from methods._traced import Traced
 
 Array = jax.Array
@@ -46,7 +47,7 @@ class IQL(Traced):
     2026), and y = R + gamma^H m V(s') with the trained V, held.
     """
 
-    expectile: float
+    expectile: Fraction
 
     averaged: ClassVar[tuple[str, ...]] = ("critic",)
     needs: ClassVar[tuple[str, ...]] = ()

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from methods._contract import Draw, Method, Network, Problem, Views
+from methods._contract import Draw, Method, Network, NonNegative, Problem, Views
 from methods._critic import average, gradient
 from methods._flow import as_action, euler
 from methods._nets import critic
@@ -24,8 +24,8 @@ from methods._nets import critic
 class CGQL(Method):
     """``inverse_temperature``: tau of the tilt exp(tau Q); ``guidance``: weight of its velocity."""
 
-    inverse_temperature: float
-    guidance: float
+    inverse_temperature: NonNegative
+    guidance: NonNegative
 
     family: ClassVar = "steering"
     averaged: ClassVar = ("critic", "flow")

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from methods._contract import Batch, Draw, Losses, Views
+from methods._contract import Batch, Draw, Losses, NonNegative, Views
 from methods._critic import average, gradient
 from methods._flow import as_action, interpolate
 from methods.cgql import CGQL
@@ -23,7 +23,7 @@ from methods.cgql import CGQL
 class CgqlM(CGQL):
     """``noisy``: weight of the loss at noisy actions."""
 
-    noisy: float
+    noisy: NonNegative
 
     critic_terms: ClassVar = ("noisy_critic_loss",)
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from methods._contract import Batch, Draw, Losses, Method, Network, Problem, Views
+from methods._contract import Batch, Draw, Losses, Method, Network, NonNegative, Problem, Views
 from methods._critic import gradient, mean_value
 from methods._diffusion import Noised, denoising_loss, diffuse, noised, posterior_step
 from methods._nets import critic, denoiser
@@ -22,7 +22,7 @@ from methods._nets import critic, denoiser
 class DAC(Method):
     """``alpha``: weight of behaviour cloning."""
 
-    alpha: float
+    alpha: NonNegative
 
     family: ClassVar = "fine-tuning"
     clip_norm: ClassVar = 1.0

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from methods._contract import Batch, Draw, Losses, Method, Network, Problem, Views
+from methods._contract import Batch, Draw, Losses, Method, Network, Positive, Problem, Views
 from methods._critic import mean_value
 from methods._flow import euler
 from methods._gaussian import entropy_cost, sample, temperature_loss
@@ -24,7 +24,7 @@ from methods._nets import critic, tanh_normal, temperature
 class DSRL(Method):
     """``noise_scale``: b, half the width of the box that noise is chosen from."""
 
-    noise_scale: float
+    noise_scale: Positive
 
     family: ClassVar = "steering"
     averaged: ClassVar = ("critic", "flow")

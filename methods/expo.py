@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from methods._contract import Draw, Views
+from methods._contract import Count, Draw, Views
 from methods._critic import average, choose, repeated
 from methods._edit import edited
 from methods._flow import flow_action
@@ -24,7 +24,7 @@ from methods.fedit import FEdit
 class EXPO(FEdit):
     """``candidates``: actions of the flow; with their edits, twice as many are compared, for the TD target too."""
 
-    candidates: int
+    candidates: Count
 
     def act(self, views: Views, obs: Any, draw: Draw) -> jax.Array:
         each = repeated(views.problem, obs, self.candidates)

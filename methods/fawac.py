@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from methods._contract import Batch, Draw, Losses, Network, Problem, Views
+from methods._contract import Batch, Draw, Losses, Network, NonNegative, Problem, Views
 from methods._critic import mean_value
 from methods._flow import flow_errors
 from methods._nets import value
@@ -24,7 +24,7 @@ LARGEST_WEIGHT = 100.0
 class FAWAC(Flow):
     """``inverse_temperature``: tau of the weight exp(tau (Q - V))."""
 
-    inverse_temperature: float
+    inverse_temperature: NonNegative
 
     family: ClassVar = "fine-tuning"
 

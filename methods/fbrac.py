@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from methods._contract import Batch, Draw, Losses, Views
+from methods._contract import Batch, Draw, Losses, Positive, Views
 from methods._critic import mean_value
 from methods._flow import flow_action
 from methods.flow import Flow
@@ -21,7 +21,7 @@ from methods.flow import Flow
 class FBRAC(Flow):
     """``alpha``: weight of behaviour cloning; it divides the Q term."""
 
-    alpha: float
+    alpha: Positive
 
     family: ClassVar = "backprop"
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import jax
 
-from methods._contract import Batch, Draw, Losses, Method, Network, Problem, Views
+from methods._contract import Batch, Draw, Losses, Method, Network, NonNegative, Problem, Views
 from methods._edit import edit_losses, edit_networks, edited
 from methods._flow import flow_action
 
@@ -20,7 +20,7 @@ from methods._flow import flow_action
 class FEdit(Method):
     """``edit_scale``: the largest edit of an action's entry."""
 
-    edit_scale: float
+    edit_scale: NonNegative
 
     family: ClassVar = "steering"
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import jax
 
-from methods._contract import Batch, Draw, Losses, Method, Network, Problem, Views
+from methods._contract import Batch, Draw, Losses, Method, Network, NonNegative, Problem, Views
 from methods._nets import one_step
 from methods._one_step import distil_and_climb, one_step_action
 
@@ -20,7 +20,7 @@ from methods._one_step import distil_and_climb, one_step_action
 class FQL(Method):
     """``alpha``: weight of the distillation."""
 
-    alpha: float
+    alpha: NonNegative
 
     family: ClassVar = "backprop"
 

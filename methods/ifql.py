@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import jax
 
-from methods._contract import Draw, Views
+from methods._contract import Count, Draw, Fraction, Views
 from methods._critic import best_of, minimum
 from methods._values import IQL
 from methods.flow import Flow
@@ -21,8 +21,8 @@ from methods.flow import Flow
 class IFQL(Flow):
     """``expectile``: kappa; ``samples``: candidates."""
 
-    expectile: float
-    samples: int
+    expectile: Fraction
+    samples: Count
 
     family: ClassVar = "steering"
 

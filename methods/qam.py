@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from methods._adjoint import drift_gap, lean_adjoints, memoryless_path, times_and_noise_levels
-from methods._contract import Batch, Draw, Losses, Method, Network, Problem, Views
+from methods._contract import Batch, Draw, Losses, Method, Network, NonNegative, Problem, Views
 from methods._critic import gradient, mean_value
 from methods._flow import as_action, flow_action
 from methods._nets import velocity_field
@@ -24,7 +24,7 @@ from methods._nets import velocity_field
 class QAM(Method):
     """``inverse_temperature``: tau of the tilt exp(tau Q). ``flow`` is the slow flow b (clone), ``fast`` is f."""
 
-    inverse_temperature: float
+    inverse_temperature: NonNegative
 
     family: ClassVar = "fine-tuning"
     averaged: ClassVar = ("critic", "flow")

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from methods._contract import Batch, Draw, Losses, Network, Problem, Views
+from methods._contract import Batch, Draw, Losses, Network, NonNegative, Problem, Views
 from methods._edit import edit_losses, edit_networks, edited
 from methods._flow import flow_action
 from methods.qam import QAM
@@ -22,7 +22,7 @@ class QamE(QAM):
     """``edit_scale``: the largest edit of an action's entry; where ``edit`` is false this is QAM."""
 
     edit: bool
-    edit_scale: float
+    edit_scale: NonNegative
 
     def networks(self, problem: Problem) -> dict[str, Network]:
         return super().networks(problem) | (edit_networks(problem) if self.edit else {})

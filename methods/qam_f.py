@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from methods._contract import Batch, Draw, Losses, Network, Problem, Views
+from methods._contract import Batch, Draw, Losses, Network, NonNegative, Problem, Views
 from methods._nets import one_step
 from methods._one_step import distil_and_climb, one_step_action
 from methods.qam import QAM
@@ -22,7 +22,7 @@ class QamF(QAM):
     """``alpha``: weight of the distillation; where ``distil`` is false this is QAM."""
 
     distil: bool
-    alpha: float
+    alpha: NonNegative
 
     def networks(self, problem: Problem) -> dict[str, Network]:
         return super().networks(problem) | ({"actor": one_step(problem)} if self.distil else {})

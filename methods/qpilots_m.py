@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from methods._contract import Batch, Copy, Draw, Losses, Network, Problem, Views
+from methods._contract import Batch, Copy, Count, Draw, Losses, Network, NonNegative, Positive, Problem, Views
 from methods._critic import gradient, pessimistic_value
 from methods._flow import steered
 from methods._flow_map import adaptive, jump, squared_residuals
@@ -27,12 +27,12 @@ from methods.qpilots_u import QpilotsU
 class QpilotsM(QpilotsU):
     """``samples``: N; ``diagonal``, ``consistency``: weights of the map's losses; ``*_power``: p; ``softening``: c."""
 
-    samples: int
-    diagonal: float
-    consistency: float
-    diagonal_power: float
-    consistency_power: float
-    softening: float
+    samples: Count
+    diagonal: NonNegative
+    consistency: NonNegative
+    diagonal_power: NonNegative
+    consistency_power: NonNegative
+    softening: Positive
 
     averaged: ClassVar = ("critic", "flow", "map")
 

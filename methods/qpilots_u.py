@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import jax
 
-from methods._contract import Copy, Draw, Method, Views
+from methods._contract import Copy, Draw, Method, NonNegative, Views
 from methods._critic import gradient, pessimistic_value
 from methods._flow import denoise, steered, straight_through_clip
 
@@ -23,7 +23,7 @@ from methods._flow import denoise, steered, straight_through_clip
 class QpilotsU(Method):
     """``alpha``: length of the steering in units of the velocity's."""
 
-    alpha: float
+    alpha: NonNegative
 
     family: ClassVar = "steering"
     averaged: ClassVar = ("critic", "flow")

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from methods._contract import Draw, Views
+from methods._contract import Draw, NonNegative, Views
 from methods._diffusion import Noised, diffuse, jump
 from methods.dac import DAC
 
@@ -22,7 +22,7 @@ from methods.dac import DAC
 class QSM(DAC):
     """``inverse_temperature``: tau, the length of the gradient that is matched."""
 
-    inverse_temperature: float
+    inverse_temperature: NonNegative
 
     def mismatch(self, at: Noised, uphill: jax.Array, predicted: jax.Array) -> jax.Array:
         return jnp.square(self.inverse_temperature * uphill + predicted)

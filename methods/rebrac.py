@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from methods._contract import Batch, Draw, Losses, Method, Network, Problem, Views
+from methods._contract import Batch, Draw, Losses, Method, Network, NonNegative, Problem, Views
 from methods._critic import pessimistic_value
 from methods._nets import critic, deterministic
 from methods._traced import constant
@@ -23,9 +23,9 @@ from methods._traced import constant
 class ReBRAC(Method):
     """``alpha``: weight of the behaviour term; ``actor_noise``: sigma of the noise; ``noise_clip``: its bound."""
 
-    alpha: float
-    actor_noise: float
-    noise_clip: float
+    alpha: NonNegative
+    actor_noise: NonNegative
+    noise_clip: NonNegative
 
     family: ClassVar = "Gaussian"
     averaged: ClassVar = ("critic", "actor")

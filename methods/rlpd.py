@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from methods._contract import Batch, Draw, Losses, Method, Network, Problem, Views
+from methods._contract import Batch, Draw, Losses, Method, Network, NonNegative, Problem, Views
 from methods._critic import pessimistic_value
 from methods._gaussian import entropy_cost, log_probability, sample, temperature_loss
 from methods._nets import critic, tanh_normal, temperature
@@ -24,7 +24,7 @@ from methods._nets import critic, tanh_normal, temperature
 class RLPD(Method):
     """``behaviour``: beta, the weight of the data's log-likelihood."""
 
-    behaviour: float
+    behaviour: NonNegative
 
     family: ClassVar = "Gaussian"
 

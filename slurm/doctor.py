@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.planning.errors import LaunchError
-from benchmark.tracking import tracker as tracking
-from benchmark.tracking.tracker import TrackingError
-from envs._command_line import carried_out, parsed
+from benchmark.tracking.address import TrackingError, default_uri, shown
+from benchmark.tracking.store import reach
+from envs._command_line import carried_out, parsed, place
 from slurm.cluster import SlurmError, ask
 from slurm.probe import Finding, options, probe
 from slurm.profile import Profile, load_profile
@@ -146,7 +146,7 @@ def program(profile: Profile, root: Path) -> Iterator[Finding]:
 
 
 def store(profile: Profile, root: Path) -> Iterator[Finding]:
-    uri = tracking.default_uri(root)
+    uri = default_uri(root)
     if uri.startswith("sqlite"):
         mend = f"python -m benchmark.track --out {root} --follow, here, copies the records into MLflow"
         yield Finding("ok", f"store: a file, which nodes do not write; {mend}")
@@ -155,8 +155,8 @@ def store(profile: Profile, root: Path) -> Iterator[Finding]:
         yield Finding("warn", "store: a database, not looked at", "an mlflow server before it keeps its password")
         return
     try:
-        tracking.reach(uri)
-        yield Finding("ok", f"store: {uri} answers here")
+        reach(uri)
+        yield Finding("ok", f"store: {shown(uri)} answers here")
     except TrackingError as error:
         yield Finding("fail", str(error))
 
@@ -175,7 +175,7 @@ CHECKS: tuple[Callable[[Profile, Path], Iterator[Finding]], ...] = (
 
 def run(words: list[str]) -> int:
     arguments = parsed(Arguments, "python -m slurm.doctor", words)
-    profile, root = load_profile(arguments.profile), arguments.out.expanduser().resolve()
+    profile, root = load_profile(arguments.profile), place(arguments.out)
     try:
         ask("scontrol", "ping")
     except SlurmError as error:

@@ -19,6 +19,7 @@ from typing import Any
 
 from rich.console import Console
 from submitit.helpers import DelayedSubmission
+from typing_extensions import TypedDict
 
 from benchmark.execution.executors import Outcome
 from benchmark.execution.local import Local
@@ -29,13 +30,31 @@ from benchmark.planning.portion import left
 from benchmark.planning.words import counted
 from benchmark.runs import plan_file
 from benchmark.runs.lease import BEAT_SECONDS, STALE_SECONDS, host_name
-from benchmark.runs.records import folder_of, read_json, state_of
-from benchmark.tracking import tracker as tracking
+from benchmark.runs.records import folder_of, state_of
+from benchmark.tracking.address import TrackingError, default_uri
 from benchmark.tracking.pusher import Pusher
+from benchmark.tracking.store import prepare
+from benchmark.tracking.tracker import Tracker
+from envs._documents import read
 from slurm.packing import CELLS_FAILED
 
 FILE = "jobs.json"
 """In the folder of a submission: plan, site, and for each job its packs' keys."""
+
+
+class Submission(TypedDict):
+    """What FILE says."""
+
+    plan: str
+    suite: str
+    site: dict[str, Any]
+    pushes: bool
+    scratch: str
+    packs_per_job: int
+    signal_seconds: int
+    jobs: tuple[tuple[tuple[str, ...], ...], ...]
+
+
 WORKER_BROKE = 4
 """Exit status of a job in which a worker broke down."""
 END_SECONDS = 600
@@ -79,7 +98,7 @@ class Warned:
 
 def run(root: Path, submission: str, index: int) -> None:
     """The packs of one job. Ends by SystemExit where cells failed or the job is to go on elsewhere."""
-    stored = read_json(folder_of_submission(root, submission) / FILE)
+    stored = read(folder_of_submission(root, submission) / FILE, Submission)
     local = Local(site_of(stored), stored["packs_per_job"], lambda pack, event: None)
     warned, outcome = Warned(local), Outcome(stopped=True)
     try:
@@ -110,7 +129,7 @@ def clear(scratch: str) -> None:
         shutil.rmtree(os.path.expandvars(scratch), ignore_errors=True)
 
 
-def _run(root: Path, stored: dict[str, Any], packs: list[Pack], local: Local) -> Outcome:
+def _run(root: Path, stored: Submission, packs: list[Pack], local: Local) -> Outcome:
     """Run the packs, send their records where the store can be reached from here, and say how they go."""
     pusher = _pusher(root, stored, packs) if stored["pushes"] else None
     with Progress(Console(force_terminal=False), len(packs)) as progress:
@@ -131,19 +150,19 @@ def _run(root: Path, stored: dict[str, Any], packs: list[Pack], local: Local) ->
     return outcome
 
 
-def _pusher(root: Path, stored: dict[str, Any], packs: list[Pack]) -> Pusher:
-    uri, experiment = tracking.default_uri(root), f"{stored['suite']}/v{PROTOCOL}"
+def _pusher(root: Path, stored: Submission, packs: list[Pack]) -> Pusher:
+    uri, experiment = default_uri(root), f"{stored['suite']}/v{PROTOCOL}"
     try:
-        tracking.prepare(uri, experiment, root / "artifacts")
-    except tracking.TrackingError as error:
+        prepare(uri, experiment, root / "artifacts")
+    except TrackingError as error:
         print(f"tracking: {error}", flush=True)
     folders = [folder_of(root, cell.key) for pack in packs for cell in pack.cells]
-    pusher = Pusher(tracking.Tracker(uri, experiment), lambda: folders)
+    pusher = Pusher(Tracker(uri, experiment), lambda: folders)
     pusher.start()
     return pusher
 
 
-def packs_of(root: Path, stored: dict[str, Any], index: int) -> list[Pack]:
+def packs_of(root: Path, stored: Submission, index: int) -> list[Pack]:
     """The packs of a job, from its plan."""
     plan = plan_file.load(plan_file.path_of(root, stored["plan"]))
     wanted = {key for keys in stored["jobs"][index] for key in keys}
@@ -154,7 +173,7 @@ def packs_of(root: Path, stored: dict[str, Any], index: int) -> list[Pack]:
     return left(packs, lambda cell: not again or state_of(folder_of(root, cell.key)) != "failed")
 
 
-def site_of(stored: dict[str, Any]) -> dict[str, Any]:
+def site_of(stored: Submission) -> dict[str, Any]:
     """What workers are told, with what can only be known on the node."""
     count = stored["packs_per_job"]
     about = about_this_code(stored["plan"]) | {"host": host_name()}

@@ -1,11 +1,10 @@
 """The doctor's job: it looks at folder, program, device and store from a node, and the doctor reads what it saw.
 
-On the node it is ``python -m slurm.probe FOLDER URI``, which prints a line for each thing as soon as it is there.
+On the node it is ``python -m slurm.probe FOLDER``, which prints a line for each thing as soon as it is there.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import os
 import shlex
@@ -18,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.runs.lease import host_name
-from benchmark.tracking import tracker as tracking
+from benchmark.tracking.address import default_uri
+from benchmark.tracking.store import reach
+from envs import load_suite, suites
 from slurm.cluster import PREFIX, ask
 from slurm.profile import Profile
 
@@ -54,9 +55,9 @@ def probe(profile: Profile, root: Path) -> Iterator[Finding]:
 def _send_probe(profile: Profile, root: Path, folder: Path) -> str:
     """Submit it; its number."""
     python = profile.python or shlex.quote(sys.executable)
-    words = [python, "-m", "slurm.probe", shlex.quote(str(folder)), shlex.quote(tracking.default_uri(root))]
+    words = [python, "-m", "slurm.probe", shlex.quote(str(folder))]
     (folder / "probe.sh").write_text("\n".join(["#!/bin/bash", *profile.lines, " ".join(words), ""]))
-    small = dataclasses.replace(profile, time_minutes=1, cpus=1, memory_gb=2.0)
+    small = profile.model_copy(update={"time_minutes": 1, "cpus": 1, "memory_gb": 2.0})
     more = [f"--job-name={PREFIX}doctor", f"--output={folder}/said"]
     return ask("sbatch", "--parsable", *options(small), *more, str(folder / "probe.sh")).strip()
 
@@ -99,7 +100,7 @@ def _read_probe(profile: Profile, folder: Path, job: str) -> Iterator[Finding]:
         yield Finding(
             "warn", f"CUDA_VISIBLE_DEVICES is empty on {found['host']}", "the gpu may not be given to the job"
         )
-    yield Finding("ok", f"probe job {job} ran on {found['host']}: folder, program and store are there")
+    yield Finding("ok", f"probe job {job} ran on {found['host']}: folder, program, environments and store are there")
 
 
 def _settled(path: Path) -> str | None:
@@ -111,15 +112,21 @@ def _settled(path: Path) -> str | None:
     return path.read_text(errors="replace") if path.exists() else None
 
 
-def look(folder: str, uri: str) -> None:
+def look(folder: str) -> None:
     """On the node: say what is there."""
     print("host", host_name(), flush=True)
     print("folder", Path(folder).is_dir(), flush=True)
     print("device", os.environ.get("CUDA_VISIBLE_DEVICES", ""), flush=True)
     for name in (WORKER, SERVING):  # with everything that a run needs
         importlib.import_module(name)
+    for suite in suites():
+        task = next(iter(load_suite(suite).tasks().values()))
+        pool = load_suite(suite).pool(task, slots=1, workers=0)
+        pool.reset({0: 0})
+        pool.close()
+    uri = default_uri(Path(folder).parent)  # of the environment, since it may hold a password
     if not uri.startswith("sqlite"):
-        tracking.reach(uri)
+        reach(uri)
     print("end", True, flush=True)
 
 

@@ -28,10 +28,11 @@ from benchmark.planning.portion import left
 from benchmark.planning.words import counted
 from benchmark.runs.attempts import attempts_of, failures_in_a_row
 from benchmark.runs.lease import Lease, LeaseHeld
-from benchmark.runs.records import fail_for_the_dead, folder_of, read_json, state_of, write_json
-from benchmark.tracking import tracker as tracking
+from benchmark.runs.records import fail_for_the_dead, folder_of, state_of, write_json
+from benchmark.tracking.address import default_uri
+from envs._documents import DocumentError, read
 from slurm.cluster import PREFIX, Ended, SlurmError, ask, history, limits, queue
-from slurm.job import FILE, Job, folder_of_submission
+from slurm.job import FILE, Job, Submission, folder_of_submission
 from slurm.packing import bad_nodes, chunks, jobs_of, starved_jobs
 from slurm.profile import Profile, load_profile
 
@@ -165,7 +166,7 @@ def submit_array(root: Path, order: Order, jobs: list[list[Pack]], profile: Prof
     name = uuid.uuid4().hex[:12]
     folder = folder_of_submission(root, name)
     folder.mkdir()
-    store = tracking.default_uri(root)
+    store = default_uri(root)
     described = {
         "plan": order.plan.name,
         "suite": order.plan.suite,
@@ -249,7 +250,7 @@ def preview(order: Order) -> list[str]:
 
 
 def how_to_follow(root: Path) -> list[str]:
-    sends = tracking.default_uri(root).startswith("sqlite")
+    sends = default_uri(root).startswith("sqlite")
     why = "copies their records into MLflow" if sends else "sends what a server that was away did not get"
     return [
         f"python -m benchmark.status --out {root} --watch   # what became of them",
@@ -260,11 +261,11 @@ def how_to_follow(root: Path) -> list[str]:
 def queued(root: Path) -> dict[str, Queued]:
     """The cells that the cluster has, by their keys."""
     found: dict[str, Queued] = {}
-    jobs: dict[str, list[list[list[str]]]] = {}
+    jobs: dict[str, tuple[tuple[tuple[str, ...], ...], ...]] = {}
     for waiting in queue():
         path = folder_of_submission(root, waiting.submission) / FILE
         if waiting.submission not in jobs:
-            jobs[waiting.submission] = _jobs(path) if path.exists() else []
+            jobs[waiting.submission] = _jobs(path) if path.exists() else ()
         if waiting.index < len(jobs[waiting.submission]):
             ending = waiting.state == "COMPLETING"
             one = Queued(waiting.job, waiting.state == "RUNNING" or ending, waiting.reason, ending)
@@ -272,13 +273,13 @@ def queued(root: Path) -> dict[str, Queued]:
     return found
 
 
-def _jobs(path: Path) -> list[list[list[str]]]:
+def _jobs(path: Path) -> tuple[tuple[tuple[str, ...], ...], ...]:
     try:
-        return read_json(path)["jobs"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return read(path, Submission)["jobs"]
+    except (FileNotFoundError, DocumentError) as error:
         name = PREFIX + path.parent.name
         mend = f"cancel its jobs (scancel --name={name}) and delete {path.parent}"
-        raise SlurmError(f"{path} can't be read ({error}), so that nobody knows what these jobs are; {mend}") from error
+        raise SlurmError(f"{error}, so that nobody knows what these jobs are; {mend}") from error
 
 
 def fates(root: Path) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections import Counter, defaultdict
@@ -14,7 +13,8 @@ from benchmark.execution.executors import fates_of_all
 from benchmark.planning.plan import Cell, Pack
 from benchmark.planning.words import counted
 from benchmark.runs.attempts import attempts_of, starts_of
-from benchmark.runs.records import folder_of, read_json
+from benchmark.runs.records import Failure, folder_of
+from envs._documents import DocumentError, read
 
 LAST_LINES = 5
 SHOWN = 5
@@ -56,14 +56,15 @@ def _describe(root: Path, cell: Cell, pack: Pack, state: str, fates: Mapping[str
     return [*told, f"  here: {command(pack, cell)}"]
 
 
-def _reason(root: Path, cell: Cell, state: str, fates: Mapping[str, str]) -> dict[str, Any]:
+def _reason(root: Path, cell: Cell, state: str, fates: Mapping[str, str]) -> dict[str, str]:
     if state == "lost":
         fate = fates.get(_attempt(root, cell).get("slurm_job", ""), "")
         said = f"SLURM says {fate}" if fate else "it was stopped, killed, or its machine went away"
         return {"error": LOST.get(fate, "Lost"), "message": f"it ended before it was done: {said}"}
     try:
-        return read_json(folder_of(root, cell.key) / "failed.json")
-    except (FileNotFoundError, json.JSONDecodeError) as error:
+        found = read(folder_of(root, cell.key) / "failed.json", Failure)
+        return {"error": found.error, "message": found.message}
+    except (FileNotFoundError, DocumentError) as error:
         return {"error": "Unreadable", "message": f"failed.json can't be read ({error})"}
 
 

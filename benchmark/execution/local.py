@@ -11,15 +11,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark.execution.environment import of_worker
 from benchmark.execution.executors import Listener, Order, Outcome, Queued
-from benchmark.execution.machine import cores, gpus
+from benchmark.execution.machine import gpus
 from benchmark.planning.plan import Cell, Pack
 from benchmark.runs.lease import LeaseHeld, host_name
 from benchmark.runs.records import fail_for_the_dead, folder_of, state_of
+from envs._processors import cores
 
 WAITS = True
 """Whether `run` waits for the packs to end."""
@@ -54,7 +56,7 @@ class Worker:
                 stderr=log,
                 text=True,
                 start_new_session=True,
-                env=_environment(site) | ({"CUDA_VISIBLE_DEVICES": device} if device else {}),
+                env=of_worker(site) | ({"CUDA_VISIBLE_DEVICES": device} if device else {}),
             )
         self.cores, self.device = cores, device
         self.tell({"site": site | {"cores": cores}})
@@ -149,9 +151,8 @@ class Local:
 
     def _device(self) -> str:
         """Of several GPUs the one with the fewest workers; nothing where there is no choice."""
-        shown = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus())))
         busy = [worker.device for worker in self.workers]
-        return min(shown.split(","), key=busy.count) if "," in shown else ""
+        return min(gpus(), key=busy.count) if len(gpus()) > 1 else ""
 
     def _choose(self, worker: Worker) -> Pack:
         """The method that this worker has compiled already, else one that no other worker has."""
@@ -243,22 +244,6 @@ def _without_warning() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _environment(site: Mapping[str, Any]) -> dict[str, str]:
-    """A worker's environment. On a CPU: one thread for each product, and half the time to compile at equal speed. On a
-    GPU that several workers share: its share of the memory.
-
-    A traceback ends in its error, not in JAX's words about what it left out.
-    """
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-    threads["JAX_TRACEBACK_FILTERING"] = "off"
-    if not gpus():
-        flags = "--xla_backend_optimization_level=1 --xla_cpu_multi_thread_eigen=false"
-        threads["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", flags)
-    if site["device_share"] < 1.0:
-        threads["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 * site['device_share']:.3f}"
-    return os.environ | threads
-
-
 def unfinished(root: Path, pack: Pack) -> list[Cell]:
     """Cells of a pack that are not done."""
     return [cell for cell in pack.cells if state_of(folder_of(root, cell.key)) != "done"]
@@ -266,7 +251,7 @@ def unfinished(root: Path, pack: Pack) -> list[Cell]:
 
 def run(order: Order, listener: Listener) -> Outcome:
     """Run the packs of an order here, and wait for them."""
-    share = min(1.0, gpus() / order.jobs) if gpus() else 1.0
+    share = min(1.0, len(gpus()) / order.jobs) if gpus() else 1.0
     site = order.site | {"env_workers": max(0, cores() // order.jobs - 1), "device_share": share}
     return Local(site, order.jobs, listener).run(order.packs)
 

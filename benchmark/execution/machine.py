@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import itertools
 import os
 import platform
 import shutil
@@ -28,14 +29,14 @@ def slurm_answers() -> bool:
     return " UP" in said
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def gpus() -> int:
-    """Graphics processors of this machine."""
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+def gpus() -> list[str]:
+    """Graphics processors that programs started here may use, by the names that CUDA_VISIBLE_DEVICES has for them."""
+    there = [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shown is None or not there:
+        return there
+    named = [each.strip() for each in shown.split(",")]
+    return list(itertools.takewhile(lambda each: each not in ("", "-1"), named))  # as CUDA reads it
 
 
 def job_name() -> str:

@@ -232,6 +232,7 @@ def _run_or_leave(
     if left := left_as_sent(root, cells, site.get("codes", {}), code, edited):
         return Result(changed=left)
     about = site["about"] | code.about(cells[0]) | {"pack": pack, "device_share": site["device_share"]}
+    about["xla_flags"] = os.environ.get("XLA_FLAGS", "")
     more = partial(code.shared, cells[0])
     here = Site(root, Path(site["data"]), site["env_workers"], about, site["keep"], site.get("keep_stale", False), more)
     return run_pack(here, cells, lambda event: channel.tell({"progress": event}), channel.stopped)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import methods
 from benchmark.execution.executors import Queued, queued_by_all
+from benchmark.planning.data_files import available
 from benchmark.planning.errors import LaunchError, in_short
 from benchmark.planning.plan import Pack, Plan, identities
 from benchmark.planning.portion import left, ordered, taken
@@ -180,7 +180,7 @@ def summarise(plan: Plan, work: Work, workers: int = 0) -> list[str]:
         f"done {counts['done']}, begun {counts['begun']}, failed before {counts['failed']}{others}, to do {count}",
         *code_lines(plan, work),
         *(_cost(work, workers) if work.packs else []),
-        *(f"unavailable: {reason}" for reason in methods.available()[1].values()),
+        *(f"unavailable: {reason}" for reason in available()[1].values()),
     ]
 
 

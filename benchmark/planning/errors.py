@@ -6,12 +6,14 @@ import difflib
 import re
 from collections.abc import Collection, Iterable
 
+from envs._documents import DocumentError
+
 
 class LaunchError(Exception):
     """A command that can't be carried out; the text is one sentence that says how to mend it."""
 
 
-class SettingsError(Exception):
+class SettingsError(DocumentError):
     """A wrong setting; the text is one sentence that says how to mend it."""
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from benchmark.planning.data_files import preset_table, presets, rule_values
 from benchmark.planning.errors import in_short
 from benchmark.planning.request import Request
-from benchmark.planning.settings import Layer, preset_table, presets, read_values, resolve, run_layers
+from benchmark.planning.settings import Layer, resolve, run_layers
 from benchmark.planning.words import word_of
 from envs import load_suite
 from envs._suite import Task
+from methods._values import RULES
 
 Found = tuple[str, str]
 """A value as it would be typed, and where it comes from."""
@@ -109,7 +111,7 @@ def _without(domain: str, found: Found) -> Found:
 
 
 def _data(suite: str, preset: str) -> str:
-    return ", ".join(f"{key}={word_of(value)}" for key, value in preset_table(suite, preset)["data"].items())
+    return ", ".join(f"{key}={word_of(value)}" for key, value in preset_table(suite, preset).data.model_dump().items())
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
@@ -119,4 +121,4 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 
 def _rules() -> str:
-    return "; ".join(["own", *(f"{name} {_pairs(values)}".strip() for name, values in read_values().items())])
+    return "; ".join(["own", *(f"{name} {_pairs(rule_values(name))}".strip() for name in RULES)])

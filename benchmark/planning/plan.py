@@ -8,13 +8,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, NotRequired
 
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
+
+from benchmark.planning.data_files import fields_of, preset_table, rule_values
 from benchmark.planning.errors import SettingsError, nearest
-from benchmark.planning.request import OWN, PRESET, SETTINGS, Request
-from benchmark.planning.settings import Resolved, Settings, before, preset_table, read_values, resolve, told, typed
+from benchmark.planning.request import OWN, PRESET, Request
+from benchmark.planning.run_settings import Settings, before, told
+from benchmark.planning.settings import Resolved, resolve
 from benchmark.planning.words import COMMAND_LINE, SWEPT, word_of
 from envs import load_suite
+from envs._documents import STRICT, checked
 from envs._suite import Task
 from methods._contract import Method, ValueRule
 from methods._values import RULES
@@ -31,6 +37,24 @@ def canonical(configuration: Mapping[str, Any]) -> str:
 def key_of(configuration: Mapping[str, Any]) -> str:
     """What a run is named by: a hash of its configuration alone."""
     return hashlib.sha256(canonical(configuration).encode()).hexdigest()[:16]
+
+
+@with_config(ConfigDict({**STRICT, "extra": "allow"}))
+class Configuration(TypedDict):
+    """What a run's configuration says at least."""
+
+    protocol: int
+    suite: str
+    task: str
+    domain: str
+    method: str
+    preset: str
+    backbone: str
+    value: str
+    settings: dict[str, Any]
+    hyperparameters: dict[str, Any]
+    data: dict[str, Any]
+    seed: NotRequired[int | None]
 
 
 @dataclass(frozen=True)
@@ -123,14 +147,14 @@ def rule_settings(asked: str, overrides: Mapping[str, Any]) -> tuple[dict[str, A
     """Settings of the value rule asked for, as ``value.<name>``: its data file, then the command line; and sources."""
     if asked == OWN:
         return {}, {}
-    types = {name: hint for name, hint in get_type_hints(RULES[asked]).items() if name not in ("averaged", "needs")}
-    values = dict(read_values().get(asked, {}))
+    types = fields_of(RULES[asked])
+    values = dict(rule_values(asked))
     source = f"methods/_values.toml ({values.pop('source', '')})"
     provenance = dict.fromkeys(values, source) | dict.fromkeys(overrides, COMMAND_LINE)
     for key, value in overrides.items():
         if key not in types:
             raise SettingsError(f"value rule {asked!r} has no setting {key!r}{nearest(key, types)}")
-        values[key] = typed(COMMAND_LINE, key, value, types[key])
+        values[key] = checked(value, types[key], COMMAND_LINE, key)
     return (
         {f"value.{name}": value for name, value in values.items()},
         {f"settings.value.{name}": text for name, text in provenance.items()},
@@ -153,13 +177,15 @@ def build_method(cls: type[Method], configuration: Mapping[str, Any]) -> Method:
 
 def as_settings(values: Mapping[str, Any]) -> Settings:
     """Settings of a configuration read back from JSON; what was added since is as it was before."""
-    values = {**before(Settings), **values}
-    return Settings(**{name: typed("record", name, values[name], SETTINGS[name]) for name in SETTINGS})
+    types, values = fields_of(Settings), {**before(Settings), **values}
+    return Settings(
+        **{name: checked(values[name], kind, "config.json [settings]", name) for name, kind in types.items()}
+    )
 
 
 def data_size(request: Request) -> dict[str, Any]:
     """The preset's [data] table with what was asked for."""
-    table = dict(preset_table(request.suite, request.preset)["data"]) | request.given("data")
+    table = preset_table(request.suite, request.preset).data.model_dump() | request.given("data")
     return table if request.data == PRESET else table | {"source": request.data}
 
 
@@ -191,7 +217,7 @@ def make(request: Request, folder: Path | None = None) -> Plan:
 
 def sources(request: Request, cls: type[Method], identity: Mapping[str, Any]) -> dict[str, str]:
     """Where the data's values and the value rule came from."""
-    preset, words = preset_table(request.suite, request.preset)["data"], request.given("data")
+    preset, words = preset_table(request.suite, request.preset).data.model_dump(), request.given("data")
     by_preset, by_suite = f"preset {request.preset} [{request.suite}]", f"suite {request.suite}"
     found = {f"data.{name}": by_preset if name in preset else by_suite for name in identity}
     found |= {f"data.{name}": COMMAND_LINE for name in identity if name in words}

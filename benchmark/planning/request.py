@@ -9,13 +9,16 @@ import fnmatch
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any
 
 import methods as all_methods
+from benchmark.planning.data_files import available, fields_of, method_file, preset_table
 from benchmark.planning.errors import SettingsError, check_word, in_short, nearest
-from benchmark.planning.settings import BACKBONES_ASKED, Layer, Settings, method_table, preset_table, typed
+from benchmark.planning.run_settings import Settings
+from benchmark.planning.settings import BACKBONES_ASKED, Layer
 from benchmark.planning.words import COMMAND_LINE, Assignment, Sweep, assignment_of, seeds_of, sweep_of
 from envs import load_suite, suites
+from envs._documents import DocumentError, checked
 from envs._suite import Suite, Task
 from methods._contract import Method
 from methods._values import RULES
@@ -30,8 +33,6 @@ DATA = ("official", "generated", "auto", PRESET)
 VALUES = (OWN, *RULES)
 OWNERS = ("run", "value", "data")
 """What can be set beside methods."""
-SETTINGS = get_type_hints(Settings)
-"""Settings of the run and their types."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +54,22 @@ class Request:
         """What was set of an owner."""
         return {each.key: each.value for each in self.settings if each.owner == owner}
 
+    def reaches(self, word: Assignment | Sweep, method: str) -> bool:
+        """Whether a word has a say in a method: what is of all methods yields to what makes this one what it is, and
+        to what is said of this one by its name."""
+        if word.owner != "run":
+            return word.owner == method
+        own = [each.key for each in (*self.settings, *self.sweeps) if each.owner == method]
+        return word.key not in own and word.key not in method_file(method).run
+
     def points(self, method: str) -> list[tuple[Assignment, ...]]:
         """Every combination of the swept values that concern a method; one empty one where none does."""
-        return list(itertools.product(*(each.points for each in self.sweeps if each.owner in (method, "run"))))
+        return list(itertools.product(*(each.points for each in self.sweeps if self.reaches(each, method))))
 
     def layers(self, method: str, point: Sequence[Assignment]) -> list[Layer]:
-        """What was asked of a method at a point of the sweeps, the last wins: of all methods, but for what makes this
-        one what it is and so yields to its own name alone; then of this one."""
-        fixed = method_table(method).get("run", {})
-        words = [*self.settings, *point]
-        of_all = [each for each in words if each.owner == "run" and each.key not in fixed]
-        return [(each.origin, {each.key: each.value}) for each in (*of_all, *(w for w in words if w.owner == method))]
+        """What was asked of a method at a point of the sweeps; no two are about the same key."""
+        words = [each for each in (*self.settings, *point) if self.reaches(each, method)]
+        return [(each.origin, {each.key: each.value}) for each in words]
 
     def words(self, method: str, task: str, point: Sequence[Assignment], data: str) -> tuple[str, ...]:
         """The command line, without its seeds, that plans this method on this task alone, at a point of the sweeps."""
@@ -99,8 +105,8 @@ def ask(
         suite=suite,
         preset=preset,
         methods=select_methods(methods),
-        tasks=tuple(select_tasks(suite, tasks, domains, tuple(table["tasks"]))),
-        seeds=seeds_of(seeds) if seeds else tuple(range(table["seeds"])),
+        tasks=tuple(select_tasks(suite, tasks, domains, table.tasks)),
+        seeds=seeds_of(seeds) if seeds else tuple(range(table.seeds)),
         settings=tuple(map(assignment_of, settings)),
         sweeps=tuple(map(sweep_of, sweeps)),
         value=value,
@@ -108,19 +114,41 @@ def ask(
         data=data,
     )
     check_owners(request)
+    check_words(request)
     return request
 
 
 def check_owners(request: Request) -> None:
     """Raise where something was set of nobody that is in the request."""
     for each in request.settings:
-        check_assignment(each, request.methods)
+        check_owner(f"--set '{each}'", each.owner, [*OWNERS, *request.methods])
     for each in request.sweeps:
         check_owner(f"--sweep '{each}'", each.owner, ["run", *request.methods])
     if request.value == OWN and request.given("value"):
         raise SettingsError("--set value.* needs --value; without it each method keeps its own rule")
     if "source" in request.given("data"):
         raise SettingsError("--set data.source is said with --data: official, generated or auto")
+    for each in request.settings:
+        if each.owner == "run" and (kind := fields_of(Settings).get(each.key)) is not None:
+            checked(each.value, kind, COMMAND_LINE, each.key)
+
+
+def check_words(request: Request) -> None:
+    """Raise where one word undoes another, or does nothing."""
+    said: list[tuple[str, Assignment | Sweep]] = [(f"--set '{each}'", each) for each in request.settings]
+    said += [(f"--sweep '{each}'", each) for each in request.sweeps]
+    first: dict[tuple[str, str], str] = {}
+    for text, each in said:
+        if earlier := first.get((each.owner, each.key)):
+            raise SettingsError(f"{earlier} and {text} are about the same thing; leave one of them out")
+        first[each.owner, each.key] = text
+    for text, each in said:
+        if each.owner == "run" and not any(request.reaches(each, name) for name in request.methods):
+            name = next(iter(request.methods))
+            if each.key in method_file(name).run:
+                how = f"{name} fixes {each.key} itself; write {text.split()[0]} {name}.{each.key}=VALUE"
+                raise SettingsError(f"{text}: {how}")
+            raise SettingsError(f"{text} does nothing beside {first[name, each.key]}; leave one of them out")
 
 
 def check_suite(name: str) -> None:
@@ -130,15 +158,18 @@ def check_suite(name: str) -> None:
 def select_methods(text: str) -> dict[str, type[Method]]:
     """'all' or a comma-separated list, as classes by name."""
     if text == "all":
-        return all_methods.available()[0]
+        return available()[0]
     chosen: dict[str, type[Method]] = {}
     for name in text.split(","):
+        if name in chosen:
+            raise SettingsError(f"--methods {text} names {name} twice; leave one of them out")
         if name not in all_methods.names():
             hint = nearest(name, all_methods.names())
             raise SettingsError(f"unknown method {name!r}; see --help for the list{hint}")
         try:
             chosen[name] = all_methods.load(name)
-        except all_methods.UnavailableMethod as error:
+            method_file(name)
+        except (all_methods.UnavailableMethod, DocumentError) as error:
             raise SettingsError(f"method {name!r} is unavailable: {error}") from error
     return chosen
 
@@ -175,17 +206,3 @@ def check_owner(what: str, owner: str, known: Sequence[str]) -> None:
     if owner not in known:
         others = ", ".join(each for each in known if each in OWNERS)
         raise SettingsError(f"{what}: {owner!r} is no method of this plan, nor {others}{nearest(owner, known)}")
-
-
-def check_assignment(word: Assignment, chosen: Mapping[str, type[Method]]) -> None:
-    """Raise where a setting is of nobody in this plan, or of all methods and would reach none."""
-    check_owner(f"--set '{word}'", word.owner, [*OWNERS, *chosen])
-    if word.owner != "run":
-        return
-    if all(word.key in method_table(name).get("run", {}) for name in chosen):
-        name = next(iter(chosen))
-        raise SettingsError(
-            f"--set run.{word.key}: {name} fixes {word.key} itself; write --set {name}.{word.key}=VALUE"
-        )
-    if word.key in SETTINGS:
-        typed(COMMAND_LINE, word.key, word.value, SETTINGS[word.key])

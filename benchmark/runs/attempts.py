@@ -9,7 +9,12 @@ import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from annotated_types import Ge
+from pydantic import ConfigDict, Field
+
+from envs._documents import STRICT, Schema, checked
 
 Lines = Sequence[Mapping[str, Any]]
 METHOD_CODE, SHARED_CODE = "method_fingerprint", "shared_fingerprint"
@@ -24,17 +29,43 @@ class Cost(NamedTuple):
     device_hours: float
 
 
+class Line(Schema):
+    """A line of a run's attempts; what else a start notes of its machine and code is its own."""
+
+    model_config = ConfigDict({**STRICT, "extra": "allow"})
+    attempt: Annotated[int, Ge(0)]
+    start: int = 0
+    end: int = 0
+    ready: int = 0
+    reached: int = 0
+    how: str = ""
+    error: str = ""
+    device_share: float = 1.0
+    host: str = ""
+    slurm_job: str = ""
+    plan: str = ""
+    dataset_sha256: str = ""
+    versions: dict[str, str] = Field(default_factory=dict)
+    method_fingerprint: str = ""
+    shared_fingerprint: str = ""
+
+
 def attempts_of(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's attempts, but for those that a crash of the machine left illegible."""
+    """The lines of a run's attempts, but for those that a crash of the machine left illegible. Raises DocumentError for
+    one that can be read and says what no attempt would."""
+    path = folder / "attempts.jsonl"
     try:
-        lines = (folder / "attempts.jsonl").read_bytes().splitlines(keepends=True)
+        lines = path.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:
         return []
     found = []
-    for line in lines:
+    for number, line in enumerate(lines, start=1):
         with contextlib.suppress(ValueError):
-            found += [json.loads(line)] if line.endswith(b"\n") else []
-    return [line for line in found if isinstance(line, dict) and "attempt" in line]
+            value = json.loads(line) if line.endswith(b"\n") else None
+            if isinstance(value, dict) and "attempt" in value:
+                checked(value, Line, f"{path}, line {number}")
+                found.append(value)
+    return found
 
 
 def starts_of(attempts: Iterable[Mapping[str, Any]]) -> dict[int, dict[str, Any]]:

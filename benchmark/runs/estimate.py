@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from benchmark.planning.data_files import Cost, method_file, preset_table
 from benchmark.planning.plan import Cell, Pack
-from benchmark.planning.settings import method_table, preset_table
 from benchmark.runs.attempts import Lines, cost_of, starts_of
 from envs import load_suite
 
@@ -104,11 +104,11 @@ def _program(pack: Pack) -> str:
 def start_seconds(pack: Pack, before: Measured) -> float:
     """Until a pack's first update: as its method took before, else as declared."""
     known = before.starts.get(pack.first.method)
-    return _declared(pack)["seconds_to_start"] if known is None else known
+    return _declared(pack).seconds_to_start if known is None else known
 
 
-def _declared(pack: Pack) -> Mapping[str, Any]:
-    return preset_table(pack.first.configuration["suite"], pack.first.configuration["preset"])["cost"]
+def _declared(pack: Pack) -> Cost:
+    return preset_table(pack.first.configuration["suite"], pack.first.configuration["preset"]).cost
 
 
 def spoken(seconds: float, of: str = "") -> str:
@@ -137,11 +137,11 @@ def seed_seconds(pack: Pack, updates: int) -> float:
     configuration = pack.first.configuration
     settings = configuration["settings"]
     cost = _declared(pack)
-    relative = method_table(pack.first.method).get("cost", {}).get(configuration["preset"], 1.0)
+    relative = method_file(pack.first.method).cost.get(configuration["preset"], 1.0)
     evaluations = -(-settings["offline_steps"] // settings["evaluate_every"])
     evaluations += -(-settings["online_steps"] // settings["evaluate_every"])
     environment_steps = settings["online_steps"] + evaluations * settings["evaluation_episodes"] * settings["horizon"]
-    return updates * relative * cost["seconds_per_update"] + environment_steps * cost["seconds_per_environment_step"]
+    return updates * relative * cost.seconds_per_update + environment_steps * cost.seconds_per_environment_step
 
 
 def pack_memory(pack: Pack) -> int:

@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+from envs._documents import DocumentError, read
+
 BEAT_SECONDS = 15.0
 STALE_SECONDS = 120.0
 """Without a beat: long enough for a file system that hangs for a while."""
@@ -95,8 +97,8 @@ def _me() -> Owner:
 def _read(path: Path) -> Owner | None:
     """Who a lease says it is of; None while it is being written, or if a crash left it without its text."""
     try:
-        return Owner(**json.loads(path.read_text()))
-    except (ValueError, TypeError):
+        return read(path, Owner)
+    except DocumentError:
         return None
 
 

@@ -8,13 +8,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from benchmark.planning.plan import Cell, Pack, Plan
-from benchmark.runs.records import read_json, write_json
+from annotated_types import MinLen
+
+from benchmark.planning.plan import Cell, Configuration, Pack, Plan
+from benchmark.runs.records import write_json
+from envs._documents import DocumentError, Schema, read
 
 
 class PlanFileError(Exception):
     """A plan that can't be read; the text is one sentence."""
+
+
+class StoredPack(Schema):
+    """A pack as it is written down."""
+
+    configuration: Configuration
+    provenance: dict[str, str]
+    seeds: Annotated[tuple[int, ...], MinLen(1)]
+    words: tuple[str, ...]
+
+
+class StoredPlan(Schema):
+    """A plan as it is written down; earlier ones do not say their command."""
+
+    suite: str
+    preset: str
+    data: str
+    command: str = ""
+    packs: tuple[StoredPack, ...]
 
 
 @dataclass(frozen=True)
@@ -53,22 +76,22 @@ def save(root: Path, plan: Plan, data: str = "", command: str = "") -> None:
 
 def load(path: Path) -> Stored:
     """Raises PlanFileError."""
+    mend = "delete it, or give its launch command again"
     try:
-        stored = read_json(path)
-        packs = tuple(
-            Pack(
-                tuple(Cell({**each["configuration"], "seed": seed}, each["provenance"]) for seed in each["seeds"]),
-                (*each["words"], *(["--data-dir", stored["data"]] if stored["data"] else [])),
-            )
-            for each in stored["packs"]
+        stored = read(path, StoredPlan)
+    except FileNotFoundError as error:
+        raise PlanFileError(f"the plan {path} is not there; {mend}") from error
+    except DocumentError as error:
+        raise PlanFileError(f"the plan can't be read: {error}; {mend}") from error
+    where = ("--data-dir", stored.data) if stored.data else ()
+    packs = tuple(
+        Pack(
+            tuple(Cell({**each.configuration, "seed": seed}, each.provenance) for seed in each.seeds),
+            (*each.words, *where),
         )
-        if not all({"suite", "preset", "method", "task"} <= set(pack.first.configuration) for pack in packs):
-            raise ValueError("a pack has no suite, preset, method or task")
-        return Stored(path.stem, stored["suite"], stored["preset"], packs, stored["data"], stored.get("command", ""))
-    except (OSError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise PlanFileError(
-            f"the plan {path} can't be read ({error}); delete it, or give its launch command again"
-        ) from error
+        for each in stored.packs
+    )
+    return Stored(path.stem, stored.suite, stored.preset, packs, stored.data, stored.command)
 
 
 def load_all(root: Path) -> tuple[list[Stored], list[str]]:

@@ -23,16 +23,48 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge
 
 from benchmark.planning.plan import Cell
 from benchmark.runs.attempts import attempts_of, ends_of, lost_in_a_row, starts_of
 from benchmark.runs.lease import Lease, LeaseLost
+from envs._documents import Schema
 from envs._suite import SuiteError
 
 LEASE, SAVED, REFUSED = "lease.json", "saved.json", "refused.json"
 MOST_LOST = 3
 """Attempts in a row that may be lost (killed, or their node failed) without the run getting any further."""
+
+
+class Failure(Schema):
+    """What failed.json says."""
+
+    error: str
+    message: str
+    attempt: int = 0
+
+
+class Done(Schema):
+    """What done.json says; a measure that was no number is none."""
+
+    final: dict[str, float | None]
+    metrics_sha256: str = ""
+
+
+class Saved(Schema):
+    """What saved.json says."""
+
+    offset: Annotated[int, Ge(0)]
+
+
+class Refused(Schema):
+    """What refused.json says: fingerprints, and when (ms since the epoch)."""
+
+    sent: str
+    found: str
+    at: int
 
 
 class RunDamaged(Exception):
@@ -55,10 +87,6 @@ def write_json(path: Path, value: Any) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-
-
-def read_json(path: Path) -> Any:
-    return json.loads(path.read_text())
 
 
 def state_of(folder: Path) -> str:

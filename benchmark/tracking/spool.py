@@ -6,19 +6,22 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark.planning.plan import Cell, key_of
+from benchmark.planning.plan import Cell, Configuration, key_of
 from benchmark.runs.attempts import METHOD_CODE, SHARED_CODE, attempts_of, codes_of, cost_of, starts_of
 from benchmark.runs.lease import holder
-from benchmark.runs.records import LEASE, SAVED
+from benchmark.runs.records import LEASE, SAVED, Done, Saved
 from benchmark.runs.superseded import is_superseded, key_of_folder
+from benchmark.tracking.address import OWN as OWN_STORE
+from benchmark.tracking.address import name_of, shown
 from envs import load_suite
+from envs._documents import DocumentError, Schema, parsed, read
 
 TAG_LENGTH = 8000  # MLflow's limit
 CONFIG_TAGS = ("suite", "task", "domain", "method", "seed", "preset", "backbone", "value", "protocol")
@@ -54,6 +57,14 @@ class Pushed:
     artifacts: bool = False
 
 
+class Line(Schema):
+    """A line of metrics.jsonl."""
+
+    t: int
+    step: int
+    m: dict[str, float]
+
+
 class Spool:
     """One run folder, read when it is made; a half-written last line is left for later."""
 
@@ -64,14 +75,14 @@ class Spool:
         # First, since what is read after it is then no older: a run that is done has ended its attempt.
         self.status = self._status()
         with _legible(folder):
-            self.config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+            self.config: dict[str, Any] = {**read(folder / "config.json", Configuration)}
+            self.provenance = self._provenance()
             self.attempts = attempts_of(folder)
             self.tags = self._tags()
             parts = ("settings", "hyperparameters", "data")
             self.params = {
                 f"{part}.{name}": _text(value) for part in parts for name, value in self.config[part].items()
             }
-        self.pushed = stored(folder)
 
     @property
     def started(self) -> dict[str, Any]:
@@ -93,8 +104,7 @@ class Spool:
     @property
     def swept(self) -> str:
         """What tells the runs of a sweep from each other."""
-        provenance = self.folder / "provenance.json"
-        return Cell(self.config, json.loads(provenance.read_text()) if provenance.exists() else {}).swept
+        return Cell(self.config, self.provenance).swept
 
     @property
     def name(self) -> str:
@@ -105,6 +115,12 @@ class Spool:
     @cached_property
     def tags_sha256(self) -> str:
         return sha256(json.dumps(self.tags, sort_keys=True).encode())
+
+    def _provenance(self) -> dict[str, str]:
+        try:
+            return read(self.folder / "provenance.json", dict[str, str])
+        except FileNotFoundError:
+            return {}
 
     def _status(self) -> str:
         """In MLflow's words."""
@@ -126,7 +142,7 @@ class Spool:
         if self.status == "FINISHED":
             return size
         try:
-            return min(size, json.loads((self.folder / SAVED).read_text())["offset"])
+            return min(size, read(self.folder / SAVED, Saved).offset)
         except FileNotFoundError:
             return 0
 
@@ -145,27 +161,27 @@ class Spool:
     def points(self, offset: int) -> list[Point]:
         """The metrics after this byte; with the final measures, at the last step, if the run is done."""
         with _legible(self.folder):
-            lines = _lines(self.metrics[offset:])
-            points = [Point(name, v, line["t"], line["step"]) for line in lines for name, v in line["m"].items()]
+            lines = _lines(self.metrics[offset:], self.folder / "metrics.jsonl")
+            points = [Point(name, v, line.t, line.step) for line in lines for name, v in line.m.items()]
             return points + self._finals() if self.status == "FINISHED" else points
 
     def _finals(self) -> list[Point]:
-        last = (_lines(self.metrics) or [{"t": self.begun or 0, "step": 0}])[-1]
-        final: dict[str, Any] = json.loads((self.folder / "done.json").read_text())["final"]
-        numbers = {f"final/{name}": value for name, value in final.items() if isinstance(value, int | float)}
+        lines = _lines(self.metrics[self.metrics[:-1].rfind(b"\n") + 1 :], self.folder / "metrics.jsonl")
+        last = lines[-1] if lines else Line(t=self.begun or 0, step=0, m={})
+        final = read(self.folder / "done.json", Done).final
+        numbers = {f"final/{name}": value for name, value in final.items() if value is not None}
         numbers |= {f"cost/{name}": value for name, value in cost_of(self.attempts)._asdict().items()}
-        return [Point(name, v, last["t"], last["step"]) for name, v in numbers.items() if math.isfinite(v)]
+        return [Point(name, v, last.t, last.step) for name, v in numbers.items() if math.isfinite(v)]
 
     def _tags(self) -> dict[str, str]:
         """What identifies and describes the run; those of the attempt change when it is resumed."""
         seedless = {name: value for name, value in self.config.items() if name != "seed"}
-        provenance = self.folder / "provenance.json"
         tags = {name: self.config[name] for name in CONFIG_TAGS}
         tags |= {name: self.started.get(name, "") for name in ATTEMPT_TAGS}
         tags |= {
             "bench.key": self.key,
             "bench.plan": self.started.get("plan", ""),
-            "bench.provenance": provenance.read_text() if provenance.exists() else "",
+            "bench.provenance": path.read_text() if (path := self.folder / "provenance.json").exists() else "",
             "bench.superseded": "true" if self.superseded else "false",
             "swept": self.swept,
             METHOD_CODE: "+".join(codes_of(self.attempts, METHOD_CODE)),
@@ -181,23 +197,38 @@ class Spool:
 
 def note(folder: Path, uri: str, pushed: Pushed) -> None:
     """Write down what this store has now."""
-    records = {name: asdict(record) for name, record in (stored(folder) | {uri: pushed}).items()}
+    _write(folder, _notes(folder) | {name_of(uri, _root(folder)): pushed})
+
+
+def stored(folder: Path, uri: str) -> Pushed | None:
+    """What this store has; an unreadable note counts as none, since the run is also found by its key."""
+    return _notes(folder).get(name_of(uri, _root(folder)))
+
+
+def _root(folder: Path) -> Path:
+    return folder.parents[2]
+
+
+def _notes(folder: Path) -> dict[str, Pushed]:
+    """By store. Notes under an address with its password, as they were made once, are rewritten without it."""
+    try:
+        noted = read(folder / "mlflow.json", dict[str, Pushed])
+    except (FileNotFoundError, DocumentError):
+        return {}
+    found = {name if name == OWN_STORE else name_of(name, _root(folder)): pushed for name, pushed in noted.items()}
+    if any(shown(name) != name for name in noted):
+        _write(folder, found)
+    return found
+
+
+def _write(folder: Path, notes: Mapping[str, Pushed]) -> None:
     partial = folder / "mlflow.json.partial"
-    partial.write_text(json.dumps(records, indent=1))
+    partial.write_text(json.dumps({name: asdict(pushed) for name, pushed in notes.items()}, indent=1))
     os.replace(partial, folder / "mlflow.json")
 
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def stored(folder: Path) -> dict[str, Pushed]:
-    """The notes, by store; an unreadable one counts as none, since the run is also found by its key."""
-    try:
-        records = json.loads((folder / "mlflow.json").read_text())
-        return {uri: Pushed(**record) for uri, record in records.items()}
-    except (FileNotFoundError, ValueError, TypeError):
-        return {}
 
 
 def _whole(path: Path, size: int) -> bytes:
@@ -209,8 +240,8 @@ def _whole(path: Path, size: int) -> bytes:
     return data[: data.rfind(b"\n") + 1]
 
 
-def _lines(data: bytes) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in data.splitlines()]
+def _lines(data: bytes, path: Path) -> list[Line]:
+    return [parsed(line.decode(errors="replace"), Line, str(path)) for line in data.splitlines()]
 
 
 def _text(value: object) -> str:
@@ -221,6 +252,5 @@ def _text(value: object) -> str:
 def _legible(folder: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise FolderError(f"{folder} is not a readable run folder ({reason}): delete it and run it again.") from error
+    except (OSError, DocumentError) as error:
+        raise FolderError(f"{folder} is not a readable run folder ({error}): delete it and run it again.") from error

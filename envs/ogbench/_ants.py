@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from envs.ogbench._controller import ACTION, OBSERVATION, observe, rotation, to_actuators
+from envs.ogbench._environments import draw_nothing
 
 COPIES = 16
 """Simulations side by side."""
@@ -79,6 +80,7 @@ class Ants:
     """COPIES ants on the open floor, in lock step; starts are staggered."""
 
     def __init__(self, random: np.random.Generator) -> None:
+        draw_nothing()
         import mujoco
         import ogbench.locomaze
 

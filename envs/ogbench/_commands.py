@@ -5,6 +5,7 @@ errors.
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 import time
 from collections import deque
@@ -40,7 +41,7 @@ def domain_named(word: str) -> Domain:
 def count_of(text: str) -> int:
     """'2000', '100k' or '1M' as a number of rows."""
     digits, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
-    if not digits.isdecimal() or int(digits) == 0:
+    if not re.fullmatch("0*[1-9][0-9]{0,11}", digits, re.ASCII):
         raise SuiteError(f"{text!r} is no number of transitions: write 2000, 100k or 1M.")
     return int(digits) * unit
 

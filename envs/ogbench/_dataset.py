@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from envs._documents import DocumentError, read
 from envs._suite import Rows, SuiteError, Task
 from envs.ogbench._files import checked, derived_home
 from envs.ogbench._locks import locked
@@ -88,10 +89,10 @@ def unpacked(domain: Domain, file: Path) -> dict[str, np.ndarray]:
 def _mapped(home: Path) -> dict[str, np.ndarray] | None:
     """The columns of a folder if it holds them as they were written."""
     try:
-        hashes = json.loads((home / HASHES).read_text())
+        hashes = read(home / HASHES, dict[str, str])
         if all(_sha256(home / name) == wanted for name, wanted in hashes.items()):
             return {Path(name).stem: np.load(home / name, mmap_mode="r") for name in hashes}
-    except (OSError, ValueError):
+    except (OSError, ValueError, DocumentError):
         pass
     return None
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from envs._suite import Identity, Progress, SuiteError
+from envs.ogbench._environments import draw_nothing
 from envs.ogbench._files import check_size, checked, official_files, official_names, official_place, record_of
 from envs.ogbench._locks import locked
 from envs.ogbench._tasks import Domain
@@ -38,6 +39,7 @@ def download(domain: Domain, identity: Identity, folder: Path, address: str, pro
 
 
 def _official_address() -> str:
+    draw_nothing()
     from ogbench.utils import DATASET_URL
 
     return DATASET_URL

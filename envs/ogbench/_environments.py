@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -18,8 +19,14 @@ Environment = Any
 """A gymnasium environment; its type is not named because the simulator is imported late."""
 
 
+def draw_nothing() -> None:
+    """Before a simulator is imported: it loads no library for drawing, which a machine without a screen may lack."""
+    os.environ["MUJOCO_GL"] = "off"
+
+
 def make(task: Task) -> Environment:
     """A new environment of this task with the task's step limit, not yet reset."""
+    draw_nothing()
     import ogbench
 
     with _no_traces():
@@ -32,6 +39,7 @@ def make(task: Task) -> Environment:
 
 def make_for_collection(domain: Domain) -> Environment:
     """A new manipulation environment that scatters its objects and draws sub-goals, for episodes of ``domain.rows``."""
+    draw_nothing()
     import gymnasium
     import ogbench  # noqa: F401 -- registers the environments
 
@@ -47,6 +55,7 @@ def make_for_collection(domain: Domain) -> Environment:
 
 def make_for_navigation(domain: Domain) -> Environment:
     """A new maze that goes on after its goals are reached, for episodes of ``domain.rows``."""
+    draw_nothing()
     import gymnasium
     import ogbench  # noqa: F401 -- registers the environments
 

@@ -15,7 +15,10 @@ from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
+from typing_extensions import TypedDict
 
+from envs._documents import DocumentError
+from envs._documents import read as read_document
 from envs._suite import Identity, SuiteError
 from envs.ogbench._tasks import Domain
 
@@ -116,11 +119,18 @@ def record_of(file: Path) -> Path:
     return derived_home(file) / f"{file.name}.check.json"
 
 
-def _remembered(record: Path) -> dict[str, Any] | None:
+class Check(TypedDict):
+    """What the record of a file's check says."""
+
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+def _remembered(record: Path) -> Check | None:
     try:
-        known = json.loads(record.read_text())
-        return known if {"size", "mtime_ns", "sha256"} <= set(known) else None
-    except (OSError, ValueError, TypeError):
+        return read_document(record, Check)
+    except (FileNotFoundError, DocumentError):
         return None  # it is only what saves a second look
 
 

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 import multiprocessing.connection
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NotRequired, Protocol
 
 import numpy as np
+from typing_extensions import TypedDict
 
+from envs._documents import DocumentError, read
 from envs._suite import Identity, Progress, SuiteError
 from envs.ogbench._controller import WEIGHTS
 from envs.ogbench._episodes import Recorder
@@ -33,6 +34,23 @@ CARD = "manifest.json"
 """The dataset's card: what it is, how it was made, its counts, checksums and statistics."""
 Piece = tuple[str, int]
 """One episode: split and number."""
+
+
+class CardFile(TypedDict):
+    """What a card says of a file; statistics are there of training data."""
+
+    sha256: str
+    rows: NotRequired[int]
+    statistics: NotRequired[dict[str, Any]]
+
+
+class Card(TypedDict):
+    """What CARD says."""
+
+    identity: dict[str, Any]
+    files: dict[str, CardFile]
+    versions: dict[str, str]
+    controller_sha256: NotRequired[str]
 
 
 class EpisodeRecorder(Protocol):
@@ -92,7 +110,7 @@ def generated_files(domain: Domain, identity: Identity, folder: Path) -> list[Pa
     return [home / volume.file for volume in volumes(identity) if volume.split == "train"]
 
 
-def check_made(file: Path, card: dict[str, Any]) -> str:
+def check_made(file: Path, card: Card) -> str:
     """The sha256 of a file, which must be the one on its dataset's card."""
     if file.name not in card["files"]:
         raise SuiteError(f"{file} does not belong to these data: move it elsewhere.")
@@ -102,14 +120,14 @@ def check_made(file: Path, card: dict[str, Any]) -> str:
     return sha256
 
 
-def read_card(home: Path) -> dict[str, Any]:
+def read_card(home: Path) -> Card:
     """The card of a finished dataset, of this version of mujoco up to the patch."""
     if not home.exists():
         raise SuiteError(f"{home} is not there: generate the data, or let the launcher do it.")
     try:
-        card = json.loads((home / CARD).read_text())
-        _, _, made = card["identity"], card["files"], card["versions"]["mujoco"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        card = read(home / CARD, Card)
+        made = card["versions"]["mujoco"]
+    except (FileNotFoundError, DocumentError, KeyError) as error:
         raise SuiteError(
             f"{home / CARD} has gone, is damaged or of an earlier version: delete {home} and generate again."
         ) from error

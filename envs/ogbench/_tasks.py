@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge, Interval
+
+from envs._documents import Schema, read
 from envs._suite import Identity, SuiteError, Task, check_keys, count_in
 
 VERSIONS = {"play": 1, "noisy": 2, "navigate": 1, "reach": 1}
 """Procedures that generate data; each counts the changes that changed its data."""
+
+
+Count = Annotated[int, Ge(1)]
+MOST_EPISODES = 10_000_000
+"""A hundred times what the largest official dataset holds."""
 
 
 @dataclass(frozen=True)
@@ -60,41 +67,57 @@ class Domain:
         return f"{self.environment}-{procedure}-v0"
 
 
-def _generation(facts: dict[str, Any]) -> Generation:
-    lists: dict[str, Any] = {name: tuple(value) for name, value in facts.items() if isinstance(value, list)}
-    return Generation(**{**facts, **lists})
+class Facts(Schema):
+    """What ``tasks.toml`` says of a domain."""
+
+    environment: str
+    data: Literal["play", "navigate"]
+    observation: Count
+    action_size: Count
+    chunk_length: Count
+    discount: Annotated[float, Interval(ge=0, le=1)]
+    pessimism: float
+    sparse: bool
+    horizon: Count
+    success_timing: Literal["pre", "post"]
+    episodes: Count
+    rows: Count
+    shards: Annotated[int, Ge(0)] = 0
+    columns: dict[str, Count]
+    clone: Literal["shared", "model", "none"]
+    measures: tuple[str, ...]
+    generate: Generation | None = None
 
 
-def _domain(name: str, facts: dict[str, Any]) -> Domain:
-    generate = facts.get("generate")
+def _domain(name: str, facts: Facts) -> Domain:
     tasks = tuple(
         Task(
-            name=f"{facts['environment']}-{facts['data']}-singletask-task{number}-v0",
+            name=f"{facts.environment}-{facts.data}-singletask-task{number}-v0",
             domain=name,
-            observation=(facts["observation"],),
-            action_size=facts["action_size"],
-            chunk_length=facts["chunk_length"],
-            discount=facts["discount"],
-            pessimism=facts["pessimism"],
-            sparse=facts["sparse"],
-            horizon=facts["horizon"],
-            success_timing=facts["success_timing"],
+            observation=(facts.observation,),
+            action_size=facts.action_size,
+            chunk_length=facts.chunk_length,
+            discount=facts.discount,
+            pessimism=facts.pessimism,
+            sparse=facts.sparse,
+            horizon=facts.horizon,
+            success_timing=facts.success_timing,
         )
         for number in range(1, 6)
     )
     return Domain(
         name=name,
-        environment=facts["environment"],
-        data=facts["data"],
-        observation=facts["observation"],
-        action_size=facts["action_size"],
-        episodes=facts["episodes"],
-        rows=facts["rows"],
-        shards=facts.get("shards", 0),
-        columns=facts["columns"],
-        clone=facts["clone"],
-        measures=frozenset(facts["measures"]),
-        generation=None if generate is None else _generation(generate),
+        environment=facts.environment,
+        data=facts.data,
+        observation=facts.observation,
+        action_size=facts.action_size,
+        episodes=facts.episodes,
+        rows=facts.rows,
+        shards=facts.shards,
+        columns=facts.columns,
+        clone=facts.clone,
+        measures=frozenset(facts.measures),
+        generation=facts.generate,
         tasks=tasks,
     )
 
@@ -102,8 +125,8 @@ def _domain(name: str, facts: dict[str, Any]) -> Domain:
 @cache
 def domains() -> Mapping[str, Domain]:
     """Every domain by its name, in the order of the published table."""
-    text = Path(__file__).with_name("tasks.toml").read_text()
-    return {name: _domain(name, facts) for name, facts in tomllib.loads(text).items()}
+    found = read(Path(__file__).with_name("tasks.toml"), dict[str, Facts], "envs/ogbench/tasks.toml")
+    return {name: _domain(name, facts) for name, facts in found.items()}
 
 
 @cache
@@ -138,7 +161,7 @@ def identity(task: Task, source: str, size: Mapping[str, Any]) -> Identity:
     domain = domains()[task.domain]
     check_keys(size, ("procedure", "seed", "episodes", "shards"))
     if source == "official":
-        shards = {"shards": count_in(size, "shards", domain.shards, 1)} if domain.shards else {}
+        shards = {"shards": count_in(size, "shards", domain.shards, 1, domain.shards)} if domain.shards else {}
         return {"source": "official", "name": domain.official, **shards}
     if source != "generated":
         raise SuiteError(f"OGBench has no {source!r} data: choose official or generated.")
@@ -157,14 +180,14 @@ def identity(task: Task, source: str, size: Mapping[str, Any]) -> Identity:
         "procedure": procedure,
         "version": VERSIONS[procedure],
         "seed": count_in(size, "seed", 0, 0),
-        **_sharded(size, count_in(size, "episodes", domain.episodes, 1)),
+        **_sharded(size, count_in(size, "episodes", domain.episodes, 1, MOST_EPISODES)),
     }
 
 
 def _sharded(size: Mapping[str, Any], episodes: int) -> dict[str, int]:
     if "shards" not in size:
         return {"episodes": episodes}
-    shards = count_in(size, "shards", 1, 1)
+    shards = count_in(size, "shards", 1, 1, episodes)
     if episodes % shards:
         raise SuiteError(f"{episodes} episodes do not fill {shards} shards equally: give a multiple of {shards}.")
     return {"episodes": episodes, "shards": shards}

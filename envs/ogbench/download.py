@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
+from annotated_types import Ge
 
+from envs._command_line import place
 from envs._suite import Identity, SuiteError
 from envs.ogbench import _download, _files
 from envs.ogbench._commands import HOME, Meter, domain_named, told
@@ -24,7 +27,7 @@ class Arguments:
     """folder for the files"""
     mirror: str = ""
     """address of a copy of OGBench's dataset folder"""
-    shards: int = 0
+    shards: Annotated[int, Ge(0)] = 0
     """of a 100M folder, the first so many files (default: all)"""
 
 
@@ -38,7 +41,7 @@ def run(arguments: Arguments) -> None:
         raise SuiteError(f"--shards is for 100M folders, and {single.official} is a single file: leave it out.")
     size = {"shards": arguments.shards} if arguments.shards else {}
     datasets = [(domain, identity(domain.tasks[0], "official", size)) for domain in chosen]
-    folder = arguments.data_dir.expanduser()
+    folder = place(arguments.data_dir)
     for domain, data in datasets:
         try:
             _download.download(domain, data, folder, arguments.mirror, _Meters())

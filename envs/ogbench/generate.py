@@ -6,15 +6,16 @@ lengths and names are the official ones; the files stand in a folder of their ow
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+from annotated_types import Ge
 
-from envs._command_line import option
+from envs._command_line import option, place
+from envs._processors import cores
 from envs._suite import SuiteError
 from envs.ogbench import _generate
 from envs.ogbench._commands import HOME, Meter, count_of, domain_named, told
@@ -32,13 +33,13 @@ class Arguments:
     """how many, at least: 2000, 100k, 1M; rounded up to whole episodes, the same number in each shard"""
     kind: Annotated[str, option(usual="play, navigate")] = ""
     """play or noisy; for mazes navigate or reach"""
-    shards: Annotated[int, option(usual="a single file")] = 0
+    shards: Annotated[int, Ge(0), option(usual="a single file")] = 0
     """files to spread them over, as in the official 100M folders"""
-    seed: int = 0
+    seed: Annotated[int, Ge(0)] = 0
     """an episode is a function of this seed and its number"""
     data_dir: Path = HOME
     """folder under whose generated/ the data stand"""
-    jobs: int = os.cpu_count() or 1
+    jobs: Annotated[int, Ge(1)] = cores()
     """processes; the files do not depend on it"""
 
 
@@ -53,10 +54,8 @@ def episodes(domain: Domain, transitions: str, shards: int) -> int:
 
 def run(arguments: Arguments) -> None:
     """Generate one domain after another. Raises SuiteError before anything is made if a word is wrong."""
-    if arguments.jobs < 1:
-        raise SuiteError(f"--jobs {arguments.jobs} is no number of processes: give at least 1.")
-    if arguments.shards < 0:
-        raise SuiteError(f"--shards {arguments.shards} is no number of files: give at least 1, or leave it out.")
+    if "all" in arguments.domains and len(arguments.domains) > 1:
+        raise SuiteError(f"{' '.join(arguments.domains)}: all is every domain, so say it alone, or leave it out.")
     chosen = [domain_named(word) for word in arguments.domains if word != "all"]
     if "all" in arguments.domains:
         chosen = [domain for domain in domains().values() if domain.generation]
@@ -69,7 +68,7 @@ def run(arguments: Arguments) -> None:
         size |= {"procedure": arguments.kind} if arguments.kind else {}
         size |= {"shards": arguments.shards} if arguments.shards else {}
         planned.append((domain, identity(domain.tasks[0], "generated", size)))
-    folder = arguments.data_dir.expanduser()
+    folder = place(arguments.data_dir)
     for domain, data in planned:
         home, files = _generate.folder_of(data, folder), _generate.volumes(data)
         kinds = {split: sum(file.count for file in files if file.split == split) for split in ("train", "val")}
@@ -78,7 +77,9 @@ def run(arguments: Arguments) -> None:
         _generate.generate(domain, data, folder, arguments.jobs, Meter("rows", domain.rows))
         if arguments.shards:
             print(f"of the first of {arguments.shards} shards (all are on the card, {_generate.CARD}):")
-        print(report(domain, data["procedure"], _generate.read_card(home)["files"][files[0].file]["statistics"]))
+        print(
+            report(domain, data["procedure"], _generate.read_card(home)["files"][files[0].file].get("statistics", {}))
+        )
 
 
 if __name__ == "__main__":

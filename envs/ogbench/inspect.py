@@ -7,15 +7,17 @@ measured of data of the same kind (``measured.toml``).
 from __future__ import annotations
 
 import sys
-import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Required
 
 import numpy as np
 import tyro
+from typing_extensions import TypedDict
 
+from envs._command_line import place
+from envs._documents import read
 from envs._suite import SuiteError
 from envs.ogbench import _files, _generate
 from envs.ogbench._commands import HOME, domain_named, told
@@ -36,15 +38,29 @@ class Arguments:
     """folder of the official files, and of generated/"""
 
 
+class Measured(TypedDict, total=False):
+    """What ``measured.toml`` says of data."""
+
+    transitions: Required[int]
+    success: Required[tuple[float, ...]]
+    entries: tuple[int, ...]
+    reward: tuple[float, float]
+    action_mean_abs: float
+    action_std: tuple[float, ...]
+    at_limit: tuple[float, ...]
+    step_length: float
+    still: float
+
+
 @cache
-def measured() -> dict[str, dict[str, Any]]:
+def measured() -> dict[str, Measured]:
     """What was measured, by environment and procedure."""
-    return tomllib.loads(Path(__file__).with_name("measured.toml").read_text())
+    return read(Path(__file__).with_name("measured.toml"), dict[str, Measured], "envs/ogbench/measured.toml")
 
 
 def file_of(what: str, folder: Path) -> tuple[Domain, str, Path]:
     """Domain, procedure and file of a file, a generated folder or a domain's name; official data before generated."""
-    path = Path(what).expanduser()
+    path = place(Path(what))
     if path.is_dir():
         data = _generate.read_card(path)["identity"]
         return domain_of_data(data), data["procedure"], path / _generate.volumes(data)[0].file
@@ -78,7 +94,7 @@ PICTURES = (".png", ".pdf", ".svg")
 def report(domain: Domain, procedure: str, found: dict[str, Any]) -> str:
     """Statistics as lines of text, what was measured of such data in brackets."""
     name = f"{domain.environment}-{procedure}"
-    known = measured().get(name, {})
+    known: dict[str, Any] = {**measured().get(name, {})}
     rows = found["transitions"]
 
     def beside(key: str, index: int | None = None) -> str:
@@ -191,7 +207,7 @@ def run(arguments: Arguments) -> None:
     """Check, describe and draw. Raises SuiteError on the first thing that is wrong with the file."""
     if arguments.plot and arguments.plot.suffix not in PICTURES:
         raise SuiteError(f"--plot {arguments.plot} is no kind of picture: end it in {', '.join(PICTURES)}.")
-    domain, procedure, file = file_of(arguments.what, arguments.data_dir.expanduser())
+    domain, procedure, file = file_of(arguments.what, place(arguments.data_dir))
     if not file.exists():
         raise SuiteError(f"{file} has gone: generate again, which makes what is missing.")
     made = (file.parent / _generate.CARD).exists()

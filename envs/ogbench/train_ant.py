@@ -15,11 +15,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from annotated_types import Ge, Interval
 
 from envs._suite import SuiteError
 from envs.ogbench._ants import ACTION_PRICE, COPIES, MOTION, Ants, Replay
@@ -44,10 +45,10 @@ class Arguments:
 
     out: Path
     """file for the controller; beside it lies what a resume needs, saved every two minutes"""
-    steps: int = 230_000
+    steps: Annotated[int, Ge(1)] = 230_000
     """environment steps: 90000 is about ten minutes on one core"""
-    seed: int = 0
-    runs: int = 2
+    seed: Annotated[int, Interval(ge=0, lt=2**32)] = 0
+    runs: Annotated[int, Ge(0)] = 2
     """evaluations of each task of the large maze at the end; 0 for none"""
 
 
@@ -202,8 +203,6 @@ def run(arguments: Arguments) -> None:
     run."""
     if arguments.out.suffix != ".npz":
         raise SuiteError(f"--out {arguments.out} must end in .npz.")
-    if arguments.steps < 1 or arguments.runs < 0:
-        raise SuiteError("--steps must be at least 1, and --runs at least 0.")
     training = Training(arguments)
     if training.steps > arguments.steps:
         raise SuiteError(

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from annotated_types import Interval
 
 from envs._command_line import carried_out, parsed
 from slurm.local.configuration import Shape, cgroup_conf, gres_conf, slurm_conf, slurmdbd_conf
@@ -44,9 +45,9 @@ class Arguments:
     """start it, stop it, or say whether it runs"""
     folder: Path = Path("/var/lib/slurm-onehost")
     """where all of it lies"""
-    port: int = Shape.port
+    port: Annotated[int, Interval(ge=1024, le=65_000)] = Shape.port
     """first of the ports it listens on, at 127.0.0.1"""
-    nodes: int = Shape.nodes
+    nodes: Annotated[int, Interval(ge=1, le=100)] = Shape.nodes
     """pretended nodes, each of 8 processors, 16 GB and 2 GPUs"""
 
 

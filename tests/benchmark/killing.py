@@ -51,8 +51,9 @@ def run(root: Path, programs: Path, at: int, answers: int) -> int:
 
     from benchmark.runs import checkpoint, records
     from benchmark.runs.records import folder_of
+    from benchmark.tracking.address import default_uri
     from benchmark.tracking.pusher import Pusher
-    from benchmark.tracking.tracker import Tracker, default_uri
+    from benchmark.tracking.tracker import Tracker
     from benchmark.training import trainer
     from tests.benchmark import tiny
 

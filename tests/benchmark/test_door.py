@@ -13,8 +13,9 @@ import pytest
 from benchmark import __main__ as door
 from benchmark import launch, methods, speed, status, track
 from benchmark.execution.executors import EXECUTORS
+from benchmark.planning.data_files import presets
 from benchmark.planning.portion import ORDERS
-from benchmark.planning.settings import BACKBONES_ASKED, presets
+from benchmark.planning.settings import BACKBONES_ASKED
 from benchmark.runs.fingerprint import Sources
 from envs import suites
 

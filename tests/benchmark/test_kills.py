@@ -24,7 +24,7 @@ import pytest
 
 from benchmark.runs.attempts import attempts_of
 from benchmark.runs.records import folder_of
-from benchmark.tracking.tracker import prepare
+from benchmark.tracking.store import prepare
 from tests.benchmark import tiny
 from tests.benchmark.test_launch import environment
 from tests.benchmark.training.test_pack import assert_same

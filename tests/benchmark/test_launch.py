@@ -24,7 +24,8 @@ import methods
 from benchmark import launch
 from benchmark.planning.plan import PROTOCOL
 from benchmark.runs.attempts import attempts_of, ends_of, starts_of
-from benchmark.tracking.tracker import TrackingError, prepare
+from benchmark.tracking.address import TrackingError
+from benchmark.tracking.store import prepare
 from tests.benchmark import tiny
 from tests.benchmark.commands import Said, read
 

@@ -12,10 +12,10 @@ import pytest
 
 import methods
 from benchmark import methods as listing
+from benchmark.planning.data_files import method_file, presets
 from benchmark.planning.errors import SettingsError
 from benchmark.planning.plan import make
 from benchmark.planning.request import ask
-from benchmark.planning.settings import method_table, presets
 from benchmark.training.build import build_agent
 from envs._command_line import carried_out
 
@@ -92,7 +92,7 @@ def test_every_method_says_what_it_is(name: str) -> None:
 @pytest.mark.parametrize("method", methods.names())
 def test_declared_costs_are_the_counted_ones(method: str, preset: str) -> None:
     """Multiplications of an update in updates of the base flow, as the estimate of a plan takes them."""
-    declared = method_table(method).get("cost", {}).get(preset, 1.0)
+    declared = method_file(method).cost.get(preset, 1.0)
     assert declared == pytest.approx(listing.times_flow("ogbench", preset, method), rel=0.1)
 
 
@@ -105,8 +105,8 @@ def test_a_method_is_counted_where_all_of_it_is_there(name: str, part: str, pres
 
 def test_what_declares_no_cost_is_counted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """The product of one forward pass is the sum over its layers, and an update of the flow is known by hand."""
-    table = {key: value for key, value in method_table("fql").items() if key != "cost"}
-    monkeypatch.setattr(listing, "method_table", lambda name: table)
+    table = method_file("fql").model_copy(update={"cost": {}})
+    monkeypatch.setattr(listing, "method_file", lambda name: table)
     lines = listing.describe(listing.cell_of("toy", "quick", "fql"))
     told = next(line.split()[-1] for line in lines if line.strip().startswith("times flow"))
     assert 1.3 < float(told) < 1.8

@@ -51,9 +51,9 @@ def test_a_damaged_run_keeps_no_other_from_being_sent(
 ) -> None:
     finished(root, "ab0", seed=0)
     (finished(root, "ab1", seed=1).folder / "config.json").write_text("")
-    assert track.run(["--out", str(root)]) == 0
+    assert track.run(["--out", str(root)]) == 1
     assert list(read_runs(str(root))["tags.seed"]) == ["0"]
-    assert "ab1/config.json can't be read" in capsys.readouterr().err
+    assert "ab1/config.json is not valid JSON" in capsys.readouterr().err
 
 
 class Enough(BaseException):

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from benchmark.execution.serving import run_pack
+from benchmark.planning.data_files import method_file
 from benchmark.planning.plan import Cell, make
 from benchmark.planning.request import ask
-from benchmark.planning.settings import method_table
 from benchmark.runs.records import folder_of
 from benchmark.training.build import Shared, Site, share
 
@@ -45,7 +45,7 @@ SEEDS = "6,8"
 
 def cells(seeds: str = SEEDS, task: str = "corridor-v0", method: str = "flow", **changes: Any) -> list[Cell]:
     """The cells of one tiny pack."""
-    fixed = method_table(method).get("run", {})
+    fixed = method_file(method).run
     sizes = tuple(word for word in words(**changes) if word.split("=")[0].removeprefix("run.") not in fixed)
     plan = make(ask("toy", "quick", methods=method, tasks=(task,), seeds=seeds, settings=sizes))
     (pack,) = plan.packs

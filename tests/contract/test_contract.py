@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 import methods
+from benchmark.planning.data_files import presets
 from benchmark.planning.plan import make
 from benchmark.planning.request import ask
-from benchmark.planning.settings import presets
 from benchmark.runs import checkpoint
 from benchmark.training import agents
 from envs import load_suite, suites

@@ -27,6 +27,8 @@ from tests.benchmark.test_launch import environment
 
 FOLDER = Path("/var/lib/slurm-benchmark-tests")
 PORT = 18817
+PATIENCE_SECONDS = 900.0
+"""Before a test gives up on something: machines are shared, and this is not about how fast they are."""
 SHORT = tiny.words(offline_steps=1000, log_every=500, evaluate_every=50_000)
 """Some thousand steps a second: what is longer is asked for by its method."""
 
@@ -52,9 +54,9 @@ def cluster() -> Iterator[Cluster]:
         cluster.down()
 
 
-def wait_for(what: Callable[[], Any], seconds: float, where: Path) -> Any:
+def wait_for(what: Callable[[], Any], where: Path) -> Any:
     """What it gives, once it gives something."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not (found := what()):
         if time.monotonic() > deadline:
             logs = [f"{path}:\n{path.read_text()[-2000:]}" for path in where.glob("slurm/*/*_log.out")]
@@ -132,9 +134,9 @@ class Place:
         mine = {path.parent.name for path in self.root.glob("slurm/*/jobs.json")}
         return ["|".join(line.split("|")[:2]) for line in said if line.split("|")[2].removeprefix("bench-") in mine]
 
-    def settle(self, seconds: float = 180.0) -> None:
+    def settle(self) -> None:
         """Wait until no job of this folder is left."""
-        wait_for(lambda: not self.queue(), seconds, self.root)
+        wait_for(lambda: not self.queue(), self.root)
 
 
 @pytest.fixture(scope="session")

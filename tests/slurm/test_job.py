@@ -23,7 +23,7 @@ def plan(tmp_path: Path) -> Plan:
     return made
 
 
-def stored(plan: Plan) -> dict[str, Any]:
+def stored(plan: Plan) -> Any:
     """One job with the two last seeds of each method."""
     keys = [[cell.key for cell in pack.cells[2:]] for pack in plan.packs]
     site = {"about": {"git_commit": "abc", "git_dirty": False}, "root": "r", "data": "d", "keep": "all"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from benchmark.planning.plan import Pack, make
@@ -28,7 +26,7 @@ def test_a_pack_is_a_job() -> None:
 
 
 def test_packs_are_cut_and_share_jobs_as_the_profile_says() -> None:
-    profile = dataclasses.replace(PROFILE, seeds_per_pack=2, packs_per_job=4)
+    profile = PROFILE.model_copy(update={"seeds_per_pack": 2, "packs_per_job": 4})
     assert seeds_of(jobs_of(packs(), profile, {})) == [[[0, 1], [2, 3], [4], [0, 1]], [[2, 3], [4]]]
 
 

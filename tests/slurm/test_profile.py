@@ -30,18 +30,18 @@ def test_the_least_that_a_profile_says(tmp_path: Path) -> None:
 
 
 WRONG = {
-    "no table at all": ("cpus = \n", "can't be read"),
+    "no table at all": ("cpus = \n", "is not valid TOML"),
     "nothing said of time": ("cpus = 1\nmemory_gb = 2\n", "does not say time_minutes"),
     "a word that nobody knows": (LEAST + 'partiton = "a"\n', "did you mean 'partition'"),
-    "a number for a word": (LEAST + "partition = 3\n", "must be a str"),
-    "a word for lines": (LEAST + 'setup = "module load x"\n', "must be a list of lines"),
-    "no table": (LEAST + 'environment = "a"\n', "must be a table of words"),
-    "no processor": (LEAST.replace("cpus = 1", "cpus = 0"), "must be more than 0"),
-    "memory without end": (LEAST.replace("memory_gb = 2", "memory_gb = inf"), "must be more than 0"),
-    "fewer than no seeds": (LEAST + "seeds_per_pack = -1\n", "must not be negative"),
-    "a warning after the end": (LEAST + "signal_seconds = -5\n", "must not be negative"),
+    "a number for a word": (LEAST + "partition = 3\n", "must be a text"),
+    "a word for lines": (LEAST + 'setup = "module load x"\n', "must be a list"),
+    "no table": (LEAST + 'environment = "a"\n', "must be a table"),
+    "no processor": (LEAST.replace("cpus = 1", "cpus = 0"), "must be at least 1"),
+    "memory without end": (LEAST.replace("memory_gb = 2", "memory_gb = inf"), "must be a finite number"),
+    "fewer than no seeds": (LEAST + "seeds_per_pack = -1\n", "must be at least 0"),
+    "a warning after the end": (LEAST + "signal_seconds = -5\n", "must be at least 0"),
     "a warning before the start": (LEAST + "signal_seconds = 1200\n", "warn it later"),
-    "a yes or no for a number": (LEAST.replace("cpus = 1", "cpus = true"), "must be a int"),
+    "a yes or no for a number": (LEAST.replace("cpus = 1", "cpus = true"), "must be an integer"),
 }
 
 

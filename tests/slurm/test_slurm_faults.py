@@ -21,7 +21,7 @@ from benchmark.runs import plan_file
 from benchmark.runs.attempts import attempts_of, starts_of
 from benchmark.runs.lease import holder
 from benchmark.runs.records import LEASE
-from benchmark.tracking.tracker import prepare
+from benchmark.tracking.store import prepare
 from slurm import submit
 from slurm.cluster import SlurmError
 from tests.benchmark.test_launch import environment
@@ -39,7 +39,7 @@ LONG = "flow.offline_steps=100000"
 
 def begun(place: Place, cells: int = 1) -> list[str]:
     """The jobs of a launch, once they train."""
-    wait_for(lambda: sum(place.trains(cell) for cell in place.cells) >= cells, 120.0, place.root)
+    wait_for(lambda: sum(place.trains(cell) for cell in place.cells) >= cells, place.root)
     return sorted({place.job(cell) for cell in place.cells if place.trains(cell)})
 
 
@@ -59,7 +59,7 @@ def test_a_preempted_job_saves_and_goes_on_elsewhere(place: MakePlace) -> None:
     options = ("--partition=main", "--nodelist=n4", "--exclusive", "--output=/dev/null", "--parsable")
     other = slurm("sbatch", *options, "--wrap=sleep 5").strip()
     (cell,) = here.cells
-    wait_for(lambda: "requeued" in here.ends(cell), 60.0, here.root)
+    wait_for(lambda: "requeued" in here.ends(cell), here.root)
     here.settle()
     assert slurm("sacct", "-X", "-n", "-j", other, "-o", "State").strip() == "COMPLETED"
     assert here.ends(cell) == ["requeued", "done"]
@@ -73,7 +73,7 @@ def test_a_job_whose_node_went_away_goes_on_elsewhere_and_the_node_is_left_out(p
     (cell,) = here.cells
     try:
         slurm("scontrol", "update", "nodename=n3", "state=down", "reason=test")
-        wait_for(lambda: any("PENDING" in line for line in here.queue()), 60.0, here.root)
+        wait_for(lambda: any("PENDING" in line for line in here.queue()), here.root)
         slurm("scontrol", "update", f"jobid={here.job(cell)}", "nodelist=n2")
         here.settle()
     finally:
@@ -146,8 +146,8 @@ def test_a_job_that_comes_back_under_other_code_leaves_what_it_had_begun(place: 
     assert here.launch().returncode == 0
     (job,) = begun(here)
     slurm("scontrol", "requeuehold", job)
-    wait_for(lambda: any("PENDING" in line for line in here.queue()), 60.0, here.root)
-    wait_for(lambda: holder(here.folder(here.cells[0]) / LEASE) is None, 60.0, here.root)
+    wait_for(lambda: any("PENDING" in line for line in here.queue()), here.root)
+    wait_for(lambda: holder(here.folder(here.cells[0]) / LEASE) is None, here.root)
     sent_with(here, "0123456789abcdef")
     before = contents(here.folder(here.cells[0]))
     assert "checkpoint/state.npz" in before
@@ -190,7 +190,7 @@ def test_jobs_that_reach_a_server_send_their_records_themselves(place: MakePlace
         assert set(runs["status"]) == {"FINISHED"}
         more = Place(here.root, tuple("2" if word == "0-1" else word for word in here.words), variables=here.variables)
         assert more.launch().returncode == 0
-        wait_for(lambda: more.trains(more.cells[-1]), 120.0, here.root)
+        wait_for(lambda: more.trains(more.cells[-1]), here.root)
     more.settle()
     assert more.states() == {"flow": {"done"}}
     log = next(path for path in here.root.glob("slurm/*/*_log.out") if "tracking: " in path.read_text())

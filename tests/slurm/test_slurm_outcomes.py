@@ -95,9 +95,9 @@ def story(place: MakePlace) -> Story:
         return not waiting
 
     met: dict[str, str] = {}
-    wait_for(all_begun, 180.0, here.root)
-    wait_for(lambda: "requeued" in here.ends(here.of(WARNED)[0]), 120.0, here.root)
-    wait_for(lambda: takes(f"jobid={met[WARNED]}", "timelimit=10"), 120.0, here.root)
+    wait_for(all_begun, here.root)
+    wait_for(lambda: "requeued" in here.ends(here.of(WARNED)[0]), here.root)
+    wait_for(lambda: takes(f"jobid={met[WARNED]}", "timelimit=10"), here.root)
     story.told = here.command("status").stdout  # while one is on its way, or waits for that
     here.settle()
     said = here.command("status")

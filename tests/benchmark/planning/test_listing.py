@@ -7,9 +7,9 @@ import tomllib
 import pytest
 
 import methods
+from benchmark.planning.data_files import PRESETS
 from benchmark.planning.listing import listing
 from benchmark.planning.request import ask
-from benchmark.planning.settings import PRESETS
 from envs import load_suite, suites
 
 

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 
 import methods
-from benchmark.planning import plan, settings
+from benchmark.planning import data_files, plan, request, settings
 from benchmark.planning.errors import SettingsError
 from benchmark.planning.plan import (
     PROTOCOL,
@@ -30,8 +30,9 @@ from benchmark.planning.plan import (
     value_rule,
 )
 from benchmark.planning.request import Request, ask
-from benchmark.planning.settings import Settings
+from benchmark.planning.run_settings import Settings
 from envs import load_suite
+from envs._documents import DocumentError
 from envs._suite import SuiteError
 from methods._contract import added
 from methods._values import IQL, TD
@@ -62,7 +63,7 @@ def bandit(**changes: Any) -> Plan:
 
 
 def told(**changes: Any) -> str:
-    with pytest.raises((SettingsError, SuiteError)) as caught:
+    with pytest.raises((DocumentError, SuiteError)) as caught:
         bandit(**changes)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -100,8 +101,11 @@ OTHER |= {"sampling": "balanced", "warm_up": "uniform", "online_steps": "77"}
 
 @pytest.mark.parametrize("name", [each.name for each in dataclasses.fields(Settings)])
 def test_a_key_depends_on_every_setting_of_the_run(name: str) -> None:
-    base = bandit(settings=("run.offline_steps=0",))  # balanced batches allow no other
-    changed = bandit(settings=("run.offline_steps=0", f"run.{name}={OTHER.get(name, '7')}"))
+    said = {"offline_steps": "0"}  # balanced batches allow no other
+    base, changed = (
+        bandit(settings=[f"run.{key}={value}" for key, value in each.items()])
+        for each in (said, said | {name: OTHER.get(name, "7")})
+    )
     assert base.cells[0].key != changed.cells[0].key
     assert base.cells[0].configuration["settings"].keys() == changed.cells[0].configuration["settings"].keys()
 
@@ -215,7 +219,7 @@ def test_globs_and_domains() -> None:
         ({"settings": ("run.alpah=2",)}, ["'alpah'", "did you mean 'alpha'"]),
         ({"settings": ("value.expectile=0.5",)}, ["needs --value"]),
         ({"value": "iql", "settings": ("value.expectil=0.5",)}, ["no setting 'expectil'", "did you mean 'expectile'"]),
-        ({"value": "iql", "settings": ("value.expectile=high",)}, ["must be a float"]),
+        ({"value": "iql", "settings": ("value.expectile=high",)}, ["must be a number"]),
     ],
     ids=str,
 )
@@ -322,13 +326,13 @@ def test_words_about_data_reach_those_they_are_about() -> None:
         ("data.source=official", "ogbench", "preset", "is said with --data"),
         ("data.episodes=8", "ogbench", "official", r"is about other data than puzzle-3x3-play-v0 \(official\)"),
         ("data.episode=8", "ogbench", "preset", "did you mean episodes"),
-        ("data.episodes=0", "toy", "preset", "episodes of the data is 0: give an integer that is at least 1"),
+        ("data.episodes=0", "toy", "preset", "episodes of the data is 0: give an integer from 1 to 1,000,000"),
         ("data.procedure=noisy", "toy", "preset", "unknown setting 'procedure' of data"),
     ],
 )
 def test_settings_of_data_that_there_are_not(word: str, suite: str, data: str, sentence: str) -> None:
     tasks = ("puzzle-3x3*task1*",) if suite == "ogbench" else ()
-    with pytest.raises((SettingsError, SuiteError), match=sentence):
+    with pytest.raises((DocumentError, SuiteError), match=sentence):
         make(ask(suite, "quick", methods="fql", tasks=tasks, seeds="0", settings=(word,), data=data))
 
 
@@ -384,9 +388,8 @@ class LaterFQL(FQL):
 
 def test_a_setting_that_is_added_changes_no_key_at_the_value_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
     (now,) = bandit(methods="fql", seeds="0").cells
-    monkeypatch.setattr(settings, "Settings", LaterSettings)
-    monkeypatch.setattr(plan, "Settings", LaterSettings)
-    monkeypatch.setattr(plan, "SETTINGS", get_type_hints(LaterSettings))
+    for module in (data_files, plan, request, settings):
+        monkeypatch.setattr(module, "Settings", LaterSettings)
     monkeypatch.setattr(methods, "load", lambda name: LaterFQL)
     as_before = ("run.warmth=0", "fql.softness=0")
     (later,) = bandit(methods="fql", seeds="0", settings=as_before).cells

@@ -12,19 +12,13 @@ from typing import Any
 import pytest
 
 import methods
-from benchmark.planning import settings
+from benchmark.planning import data_files
+from benchmark.planning.data_files import preset_table, presets
 from benchmark.planning.errors import SettingsError, nearest
-from benchmark.planning.settings import (
-    AS_PUBLISHED,
-    BACKBONES,
-    FACTS,
-    Settings,
-    backbone_name,
-    preset_table,
-    presets,
-    resolve,
-)
+from benchmark.planning.run_settings import FACTS, Settings
+from benchmark.planning.settings import AS_PUBLISHED, BACKBONES, backbone_name, resolve
 from envs import load_suite, suites
+from envs._documents import DocumentError
 from envs._suite import Task
 from methods.fql import FQL
 
@@ -127,11 +121,25 @@ LAYERS: list[tuple[str, str, float]] = [
 """Name of the layer, its table, the discount that it asks for; lowest first, and below them all the suite's 0.9."""
 
 
+REST = """
+[toy]
+tasks = ["*"]
+seeds = 1
+[toy.data]
+source = "generated"
+[toy.cost]
+seconds_to_start = 1
+seconds_per_update = 1
+seconds_per_environment_step = 1
+"""
+"""What a preset says beside its settings."""
+
+
 def resolve_files(folder: Path, monkeypatch: pytest.MonkeyPatch, method: str, preset: str, **overrides: Any) -> Any:
     """FQL on the bandit with these texts as its data file and as the preset ``mine``."""
     (folder / "fql.toml").write_text(method)
-    (folder / "mine.toml").write_text(preset)
-    monkeypatch.setattr(settings, "PRESETS", folder)
+    (folder / "mine.toml").write_text(REST + preset)
+    monkeypatch.setattr(data_files, "PRESETS", folder)
     monkeypatch.setattr(methods, "FOLDER", folder)
     return resolve(FQL, "fql", BANDIT, "toy", "mine", [("command line", overrides)])
 
@@ -140,7 +148,7 @@ def resolve_files(folder: Path, monkeypatch: pytest.MonkeyPatch, method: str, pr
 def test_a_later_layer_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     tables = [f"{table}\ndiscount = {value}\n" for _, table, value in LAYERS[:count]]
     method = "".join(tables[1:]) + "[domain.corridor]\ndiscount = 0.1\n[preset.mine.ogbench]\ndiscount = 0.2\n"
-    found = resolve_files(tmp_path, monkeypatch, method, tables[0] if tables else "[toy]\n", alpha=1)
+    found = resolve_files(tmp_path, monkeypatch, method, tables[0] if tables else "", alpha=1)
     where, _, value = LAYERS[count - 1] if count else ("suite toy, bandit", "", 0.9)
     assert found.settings["discount"] == value
     assert found.provenance["settings.discount"] == where
@@ -159,12 +167,12 @@ def test_the_command_line_wins_over_all(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_source_is_part_of_the_provenance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = resolve_files(tmp_path, monkeypatch, '[default]\nalpha = 3\nsource = "a paper"\n', "[toy]\n")
+    found = resolve_files(tmp_path, monkeypatch, '[default]\nalpha = 3\nsource = "a paper"\n', "")
     assert found.provenance["hyperparameters.alpha"] == "methods/fql.toml [default] (a paper)"
 
 
 def refused(**overrides: Any) -> str:
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(DocumentError) as caught:
         resolve(FQL, "fql", BANDIT, "toy", "quick", [("command line", overrides)])
     text = str(caught.value)
     assert "\n" not in text
@@ -177,20 +185,20 @@ def refused(**overrides: Any) -> str:
         ("aplha", 1.0, "'aplha' in command line is no setting of the run or of fql; did you mean 'alpha'?"),
         ("batchsize", 64, "did you mean 'batch_size'?"),
         ("zzz", 1, "no setting of the run or of fql"),
-        ("alpha", "much", "alpha in command line is 'much'; it must be a float"),
-        ("alpha", True, "must be a float"),
-        ("alpha", math.nan, "alpha in command line is nan; give a finite number"),
-        ("batch_size", 64.0, "must be a int"),
-        ("batch_size", True, "must be a int"),
-        ("batch_size", 0, "batch_size is 0; it must be at least 1"),
-        ("best_of_n", 0, "best_of_n is 0; it must be at least 1"),
-        ("sparse", 1, "must be a bool"),
-        ("discount", 1.5, "it must lie in [0, 1]"),
-        ("offline_steps", -1, "must not be negative"),
-        ("actor_widths", 64, "must be a list of widths"),
-        ("actor_widths", [], "must be a list of widths"),
-        ("actor_widths", [64, 0], "must be a list of widths"),
-        ("actor_widths", [64.0], "must be a list of widths"),
+        ("alpha", "much", "alpha in command line is 'much'; it must be a number"),
+        ("alpha", True, "it must be a number"),
+        ("alpha", math.nan, "alpha in command line is nan; it must be a finite number"),
+        ("batch_size", 64.5, "it must be an integer"),
+        ("batch_size", True, "it must be an integer"),
+        ("batch_size", 0, "batch_size in command line is 0; it must be at least 1"),
+        ("best_of_n", 0, "best_of_n in command line is 0; it must be at least 1"),
+        ("sparse", 1, "it must be true or false"),
+        ("discount", 1.5, "it must be at most 1"),
+        ("offline_steps", -1, "it must be at least 0"),
+        ("actor_widths", 64, "actor_widths in command line is 64; it must be a list"),
+        ("actor_widths", [], "it must be of 1 at least"),
+        ("actor_widths", [64, 0], "actor_widths[1] in command line is 0; it must be at least 1"),
+        ("actor_widths", [64.5], "actor_widths[0] in command line is 64.5; it must be an integer"),
     ],
 )
 def test_a_wrong_value_is_told(key: str, value: Any, told: str) -> None:
@@ -214,7 +222,7 @@ def test_a_run_of_nothing_is_refused() -> None:
 
 def test_a_count_of_a_method_is_at_least_one() -> None:
     cls = methods.load("expo")
-    with pytest.raises(SettingsError, match=r"^expo: candidates is 0; it must be at least 1$"):
+    with pytest.raises(DocumentError, match=r"^candidates in command line is 0; it must be at least 1$"):
         resolve(cls, "expo", BANDIT, "toy", "quick", [("command line", {"candidates": 0})])
 
 
@@ -229,12 +237,12 @@ def test_a_source_can_not_be_set() -> None:
 
 def test_a_method_without_a_value_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match=r"'alpha' of fql has no value; give one in methods/fql\.toml \[default\]"):
-        resolve_files(tmp_path, monkeypatch, "[default]\n", "[toy]\n")
+        resolve_files(tmp_path, monkeypatch, "[default]\n", "")
 
 
 def test_an_unknown_table_of_a_method_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SettingsError, match=r"'defualt' in methods/fql\.toml.*did you mean 'default'"):
-        resolve_files(tmp_path, monkeypatch, "[defualt]\nalpha = 1.0\n", "[toy]\n")
+    with pytest.raises(DocumentError, match=r"'defualt' in methods/fql\.toml.*did you mean 'default'"):
+        resolve_files(tmp_path, monkeypatch, "[defualt]\nalpha = 1.0\n", "")
 
 
 @pytest.mark.parametrize(
@@ -250,22 +258,22 @@ def test_a_table_that_nobody_would_read_is_refused(
 ) -> None:
     own = f"[default]\nalpha = 1.0\n[{table}]\nalpha = 2.0\n"
     with pytest.raises(SettingsError, match=f"{re.escape(where)}.*did you mean {hint}"):
-        resolve_files(tmp_path, monkeypatch, own, "[toy]\n")
+        resolve_files(tmp_path, monkeypatch, own, "")
 
 
 def test_an_unknown_table_of_a_preset_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SettingsError, match=r"'setings' in preset mine \[toy\].*did you mean 'settings'"):
+    with pytest.raises(DocumentError, match=r"'setings' in presets/mine\.toml \[toy\].*did you mean 'settings'"):
         resolve_files(tmp_path, monkeypatch, "[default]\nalpha = 1.0\n", "[toy.setings]\nheads = 2\n")
 
 
 def test_an_unknown_key_of_a_preset_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SettingsError, match=r"'heds' in preset mine \[toy\].*did you mean 'heads'"):
+    with pytest.raises(DocumentError, match=r"'heds' in presets/mine\.toml \[toy\.settings\].*did you mean 'heads'"):
         resolve_files(tmp_path, monkeypatch, "[default]\nalpha = 1.0\n", "[toy.settings]\nheds = 2\n")
 
 
 def test_a_broken_data_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SettingsError, match=r"fql\.toml is not valid TOML"):
-        resolve_files(tmp_path, monkeypatch, "[default\n", "[toy]\n")
+    with pytest.raises(DocumentError, match=r"fql\.toml is not valid TOML"):
+        resolve_files(tmp_path, monkeypatch, "[default\n", "")
 
 
 def test_presets_are_found_by_suite() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from benchmark.planning.data_files import preset_table
 from benchmark.planning.plan import make
 from benchmark.planning.request import ask
-from benchmark.planning.settings import preset_table
 from benchmark.runs.estimate import Measured, estimate, measured, pack_memory, pack_seconds, spoken
 from envs import load_suite
 
@@ -35,7 +35,7 @@ def test_done_seeds_tell_what_the_others_will_take() -> None:
 
 
 def test_a_start_is_counted_once_for_a_pack_as_declared_and_then_as_measured() -> None:
-    declared = preset_table("toy", "quick")["cost"]["seconds_to_start"]
+    declared = preset_table("toy", "quick").cost.seconds_to_start
     plan = make(ask("toy", "quick", methods="flow", tasks=("bandit-v0", "corridor-v0"), seeds="0,1"))
     one, other = plan.packs
     both, alone = (pack_seconds(pack, NOTHING) for pack in (one, one.of(one.cells[:1])))

@@ -124,7 +124,11 @@ def test_whatever_runs_counts(name: str) -> None:
 
 EDITS: dict[str, tuple[str, Callable[[str], str], set[str]]] = {
     "a number of its own file": ("methods.fql", replaced("self.alpha", "2.0 * self.alpha"), {"fql"}),
-    "a field": ("methods.fql", replaced("    alpha: float\n", "    alpha: float\n    beta: float = 0.0\n"), {"fql"}),
+    "a field": (
+        "methods.fql",
+        replaced("    alpha: NonNegative\n", "    alpha: NonNegative\n    beta: float = 0.0\n"),
+        {"fql"},
+    ),
     "a comment": ("methods._flow", replaced("    steps =", "    # so many\n    steps ="), set()),
     "a docstring": ("methods._flow", replaced("Noise is t", "Rauschen t"), set()),
     "the docstring of a function": ("methods._flow", replaced("Follow the flow", "Walk along the flow"), set()),

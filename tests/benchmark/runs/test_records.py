@@ -22,7 +22,6 @@ from benchmark.runs.records import (
     RunDamaged,
     fail_for_the_dead,
     folder_of,
-    read_json,
     state_of,
     write_json,
 )
@@ -36,6 +35,10 @@ ABOUT = {"dataset_sha256": "abc", "host": "h"}
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return folder_of(tmp_path, CELL.key)
+
+
+def said(path: Path) -> Any:
+    return json.loads(path.read_text())
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -76,8 +79,8 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
 def test_a_run_lies_where_its_key_says(tmp_path: Path, folder: Path) -> None:
     assert folder == tmp_path / "runs" / CELL.key[:2] / CELL.key
     Records(tmp_path, CELL).close()
-    assert read_json(folder / "config.json") == CELL.configuration
-    assert read_json(folder / "provenance.json") == CELL.provenance
+    assert said(folder / "config.json") == CELL.configuration
+    assert said(folder / "provenance.json") == CELL.provenance
 
 
 def test_states_in_the_order_of_a_life(begin: Begin, tmp_path: Path, folder: Path) -> None:
@@ -88,7 +91,7 @@ def test_states_in_the_order_of_a_life(begin: Begin, tmp_path: Path, folder: Pat
     assert state_of(folder) == "begun"
     records.fail("Diverged", "why")
     assert state_of(folder) == "failed"
-    assert read_json(folder / "failed.json") == {"error": "Diverged", "message": "why", "attempt": 1}
+    assert said(folder / "failed.json") == {"error": "Diverged", "message": "why", "attempt": 1}
     records.close()
     again = begin()
     assert state_of(folder) == "begun"
@@ -128,7 +131,7 @@ def test_done_is_written_last_and_holds_the_checksum(
         assert state_of(folder) == "begun"
     records.finish({"x": 1.0})
     checksum = hashlib.sha256((folder / "metrics.jsonl").read_bytes()).hexdigest()
-    assert read_json(folder / "done.json") == {"final": {"x": 1.0}, "metrics_sha256": checksum}
+    assert said(folder / "done.json") == {"final": {"x": 1.0}, "metrics_sha256": checksum}
 
 
 def test_metrics_are_lines_and_what_is_no_number_is_flagged(begin: Begin, folder: Path) -> None:
@@ -247,9 +250,9 @@ def test_json_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytes
         patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space"):
             write_json(path, {"a": 2})
-    assert read_json(path) == {"a": 1}
+    assert said(path) == {"a": 1}
     write_json(path, {"a": 3})
-    assert read_json(path) == {"a": 3}
+    assert said(path) == {"a": 3}
     assert [each.name for each in tmp_path.iterdir()] == ["x.json"]
 
 
@@ -321,7 +324,7 @@ def test_a_failure_is_noted_for_a_process_that_died(begin: Begin, tmp_path: Path
     fail_for_the_dead(tmp_path, CELL, "WorkerEnded", "why")
     assert state_of(folder) == "failed"
     assert attempts_of(folder)[-1]["error"] == "WorkerEnded"
-    assert read_json(folder / "failed.json") == {"error": "WorkerEnded", "message": "why", "attempt": 1}
+    assert said(folder / "failed.json") == {"error": "WorkerEnded", "message": "why", "attempt": 1}
 
 
 def test_a_full_disk_leaves_a_whole_line_of_an_attempt_or_none(

@@ -14,9 +14,10 @@ from analysis.leaderboard import main as leaderboard
 from analysis.store import read_runs
 from benchmark.runs.attempts import METHOD_CODE, SHARED_CODE
 from benchmark.runs.superseded import set_aside, take_back
+from benchmark.tracking.address import default_uri
 from benchmark.tracking.pusher import Pusher
 from benchmark.tracking.spool import Pushed, Spool
-from benchmark.tracking.tracker import Tracker, default_uri
+from benchmark.tracking.tracker import Tracker
 from tests.benchmark.tracking.test_tracker import EXPERIMENT, KEY, Run, empty, root
 
 __all__ = ["empty", "root"]

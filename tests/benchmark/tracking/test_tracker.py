@@ -24,8 +24,10 @@ from polars.testing import assert_frame_equal
 
 from analysis.store import Results, read, read_runs
 from benchmark.runs.lease import Lease
-from benchmark.tracking.spool import Spool
-from benchmark.tracking.tracker import Tracker, TrackingError, default_uri, prepare
+from benchmark.tracking.address import TrackingError, default_uri
+from benchmark.tracking.spool import Spool, stored
+from benchmark.tracking.store import prepare
+from benchmark.tracking.tracker import Tracker
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"),
@@ -367,7 +369,7 @@ def test_push_all_sends_only_what_changed(root: Path, tracker: Tracker, monkeypa
     running.attempt(1)
     assert tracker.push_all([*folders, running.folder]) == []
     assert pushed == ["cd0"]
-    run_id = Spool(folders[0]).pushed[tracker.uri].run
+    run_id = found.run if (found := stored(folders[0], tracker.uri)) else ""
     tracker._client.update_run(run_id, status="KILLED")  # changed behind our back
     assert tracker.push_all(folders) == []
     assert pushed == ["cd0", "ab0"]

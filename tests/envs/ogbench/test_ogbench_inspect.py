@@ -144,7 +144,9 @@ def test_episodes_that_hold_the_transitions(domain: str, transitions: str, shard
         ({"domains": ("cube-double",), "kind": "navigate"}, "choose play or noisy"),
         ({"domains": ("antmaze-large",), "kind": "noisy"}, "choose navigate or reach"),
         ({"domains": ("cube-double",), "transitions": "many"}, "no number of transitions"),
-        ({"domains": ("cube-double",), "jobs": 0}, "--jobs 0 is no number of processes"),
+        ({"domains": ("cube-double",), "transitions": "99999999999999999M"}, "no number of transitions"),
+        ({"domains": ("cube-double",), "transitions": "999999999999"}, "give an integer from 1 to 10,000,000"),
+        ({"domains": ("cube-double", "all")}, "say it alone"),
     ],
 )
 def test_wrong_words_are_refused_before_anything_is_made(

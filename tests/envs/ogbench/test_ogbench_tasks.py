@@ -107,7 +107,7 @@ def test_an_identity_leads_back_to_its_domain():
         ),
         (SCENE, "generated", {"procedure": "navigate"}, "by 'navigate': choose play or noisy"),
         (SCENE, "generated", {"episode": 5}, "unknown setting 'episode' .* did you mean episodes"),
-        (SCENE, "generated", {"episodes": 0}, "episodes .* is 0: give an integer that is at least 1"),
+        (SCENE, "generated", {"episodes": 0}, "episodes .* is 0: give an integer from 1"),
         (SCENE, "generated", {"seed": True}, "seed .* is True"),
         (SCENE, "downloaded", {}, "no 'downloaded' data: choose official or generated"),
     ],

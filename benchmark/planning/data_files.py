@@ -1,0 +1,184 @@
+"""What the data files of presets, methods and value rules may say, and what they say.
+
+A file that says something else makes its preset or method unavailable, and no other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+from annotated_types import Ge, Le, MinLen
+from pydantic import ConfigDict, Field
+
+import methods
+from benchmark.planning.errors import SettingsError, nearest
+from benchmark.planning.run_settings import Settings
+from benchmark.planning.words import MOST_SEEDS
+from envs import load_suite, suites
+from envs._documents import STRICT, DocumentError, Schema, checked, read
+from methods._contract import Method, NonNegative, Positive
+from methods._values import RULES
+
+PRESETS = Path(__file__).parent / "presets"
+Values = dict[str, Any]
+"""Of settings and hyperparameters, with an optional source; held against their fields."""
+
+
+class Cost(Schema):
+    """What the base flow takes on the machine that a preset is for."""
+
+    seconds_to_start: NonNegative
+    seconds_per_update: Positive
+    seconds_per_environment_step: Positive
+
+
+class Data(Schema):
+    """Which data; what else tells them from others is the suite's to know."""
+
+    model_config = ConfigDict({**STRICT, "extra": "allow"})
+    source: Literal["official", "generated", "auto"]
+
+
+class Preset(Schema):
+    """A preset's table of a suite."""
+
+    tasks: Annotated[tuple[Annotated[str, MinLen(1)], ...], MinLen(1)]
+    seeds: Annotated[int, Ge(1), Le(MOST_SEEDS)]
+    settings: Values = Field(default_factory=dict)
+    data: Data
+    cost: Cost
+
+
+class MethodFile(Schema):
+    """A method's data file; ``cost`` is in updates of the base flow, by preset."""
+
+    default: Values = Field(default_factory=dict)
+    domain: dict[str, Values] = Field(default_factory=dict)
+    preset: dict[str, dict[str, Values]] = Field(default_factory=dict)
+    run: Values = Field(default_factory=dict)
+    cost: dict[str, Positive] = Field(default_factory=dict)
+
+
+@cache
+def fields_of(declared: type) -> dict[str, Any]:
+    """Fields of a dataclass and what each must be, with its range."""
+    hints = get_type_hints(declared, include_extras=True)
+    return {each.name: hints[each.name] for each in dataclasses.fields(declared)}
+
+
+def typed(where: str, values: Mapping[str, Any], *declared: type) -> Values:
+    """Values as the fields of these dataclasses, a source apart. Raises DocumentError."""
+    types = {name: kind for each in declared for name, kind in fields_of(each).items()} | {"source": str}
+    only(where, values, types)
+    return {key: checked(value, types[key], where, key) for key, value in values.items()}
+
+
+def only(where: str, table: Iterable[str], known: Iterable[str]) -> None:
+    """Raise on a key or table that nobody would read."""
+    for name in table:
+        if name not in set(known):
+            raise SettingsError(f"{name!r} in {where} is nothing that anybody reads{nearest(name, known)}")
+
+
+def preset_names() -> list[str]:
+    """Every preset, also those that can't be used."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+@cache
+def _preset(folder: Path, name: str) -> dict[str, Preset]:
+    file = f"presets/{name}.toml"
+    found = read(folder / f"{name}.toml", dict[str, Preset], file)
+    only(file, found, suites())
+    return {
+        suite: table.model_copy(update={"settings": typed(f"{file} [{suite}.settings]", table.settings, Settings)})
+        for suite, table in found.items()
+    }
+
+
+def presets(suite: str) -> list[str]:
+    """Presets that serve a suite."""
+    return [name for name in preset_names() if name not in broken_presets() and suite in _preset(PRESETS, name)]
+
+
+def broken_presets() -> dict[str, str]:
+    """For each preset that can't be used the reason."""
+    reasons = {}
+    for name in preset_names():
+        try:
+            _preset(PRESETS, name)
+        except DocumentError as error:
+            reasons[name] = str(error)
+    return reasons
+
+
+def preset_table(suite: str, preset: str) -> Preset:
+    """What a preset says of a suite. Raises SettingsError."""
+    if preset in (broken := broken_presets()):
+        raise SettingsError(f"preset {preset!r} is unavailable: {broken[preset]}")
+    known = presets(suite)
+    if preset not in known:
+        raise SettingsError(
+            f"suite {suite!r} has no preset {preset!r}; it has {', '.join(known)}{nearest(preset, known)}"
+        )
+    return _preset(PRESETS, preset)[suite]
+
+
+@cache
+def every_domain() -> frozenset[str]:
+    """Domains of all suites."""
+    return frozenset(task.domain for suite in suites() for task in load_suite(suite).tasks().values())
+
+
+def method_file(name: str) -> MethodFile:
+    """A method's data file, whose tables are all of things that there are, and whose values are all of its fields."""
+    return _method_file(methods.FOLDER, name, methods.load(name))
+
+
+@cache
+def _method_file(folder: Path, name: str, cls: type[Method]) -> MethodFile:
+    file = f"methods/{name}.toml"
+    found = read(folder / f"{name}.toml", MethodFile, file)
+    only(f"{file} [domain]", found.domain, every_domain())
+    only(f"{file} [preset]", found.preset, preset_names())
+    only(f"{file} [cost]", found.cost, preset_names())
+
+    def of(table: str, values: Values) -> Values:
+        return typed(f"{file} [{table}]", values, Settings, cls)
+
+    by_preset = {}
+    for preset, tables in found.preset.items():
+        only(f"{file} [preset.{preset}]", tables, suites())
+        by_preset[preset] = {suite: of(f"preset.{preset}.{suite}", values) for suite, values in tables.items()}
+    return MethodFile(
+        default=of("default", found.default),
+        domain={domain: of(f"domain.{domain}", values) for domain, values in found.domain.items()},
+        preset=by_preset,
+        run=of("run", found.run),
+        cost=found.cost,
+    )
+
+
+def available() -> tuple[dict[str, type[Method]], dict[str, str]]:
+    """Methods by name whose code and data file can be used, and for each other one the reason."""
+    usable, reasons = methods.available()
+    for name in list(usable):
+        try:
+            method_file(name)
+        except DocumentError as error:
+            del usable[name]
+            reasons[name] = str(error)
+    return usable, reasons
+
+
+@cache
+def rule_values(rule: str) -> Values:
+    """The settings of a value rule, with their source."""
+    file = "methods/_values.toml"
+    found = read(methods.FOLDER / "_values.toml", dict[str, Values], file)
+    only(file, found, RULES)
+    return typed(f"{file} [{rule}]", found.get(rule, {}), RULES[rule])

@@ -1,0 +1,83 @@
+"""What a run fixes beside its method: each setting with what it may be, and which of them go together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, MinLen
+
+from benchmark.planning.errors import SettingsError
+from methods._contract import Count, NonNegative, Positive, Share
+
+Widths = Annotated[tuple[Count, ...], MinLen(1)]
+FACTS = ("chunk_length", "discount", "pessimism", "sparse", "horizon")
+"""Settings that a suite says of its tasks."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run fixes beside its method; each changes numbers and so is part of the key. Steps are updates (offline)
+    and environment steps (online). ``clip_norm`` 0 is no clipping; ``value_start`` is the last bias of every critic.
+    ``sampling``: batches from all rows alike, or half offline and half online. ``warm_up``: who acts online before
+    ``start_training``, the policy or uniform noise."""
+
+    chunk_length: Count
+    discount: Share
+    pessimism: float
+    sparse: bool
+    horizon: Count
+    offline_steps: Annotated[int, Ge(0)] = 1_000_000
+    online_steps: Annotated[int, Ge(0)] = 500_000
+    start_training: Count = 5_000
+    evaluate_every: Count = 50_000
+    evaluation_episodes: Count = 50
+    log_every: Count = 5_000
+    rotate_every: Count = 1_000
+    batch_size: Count = 256
+    learning_rate: Positive = 3e-4
+    target_rate: Annotated[float, Gt(0), Le(1)] = 0.005
+    clip_norm: NonNegative = 0.0
+    flow_steps: Count = 10
+    heads: Count = 10
+    actor_widths: Widths = (512, 512, 512, 512)
+    value_widths: Widths = (512, 512, 512, 512)
+    value_start: float = 0.0
+    sampling: Literal["joint", "balanced"] = "joint"
+    warm_up: Literal["policy", "uniform"] = "policy"
+
+
+def before(declared: type) -> dict[str, Any]:
+    """What each setting that was `added` to a dataclass says of what was before."""
+    return {each.name: each.metadata["before"] for each in dataclasses.fields(declared) if "before" in each.metadata}
+
+
+def told(declared: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that a configuration holds: all but those that are as before."""
+    left_out = before(declared)
+    return {key: value for key, value in values.items() if key not in left_out or value != left_out[key]}
+
+
+def check(settings: Mapping[str, Any]) -> None:
+    """Raise on values that are right on their own, and that no run could use together."""
+    if settings["chunk_length"] > settings["horizon"]:
+        raise SettingsError(
+            f"chunk_length is {settings['chunk_length']} and an episode has {settings['horizon']} steps; "
+            "shorten the chunks, or raise horizon"
+        )
+    if settings["offline_steps"] + settings["online_steps"] == 0:
+        raise SettingsError("offline_steps and online_steps are both 0, which leaves nothing to do; raise one of them")
+    if settings["sampling"] == "balanced":
+        if settings["offline_steps"]:
+            raise SettingsError(
+                "sampling is balanced, and offline there are no rows to balance; set offline_steps=0, or sampling=joint"
+            )
+        if settings["start_training"] < settings["chunk_length"]:
+            raise SettingsError("sampling is balanced; start_training must be at least chunk_length")
+    if settings["offline_steps"] == 0 and settings["online_steps"] < settings["start_training"]:
+        raise SettingsError(
+            f"online_steps is {settings['online_steps']} and training starts at {settings['start_training']}, so that "
+            "nothing would be trained; raise online_steps or lower start_training"
+        )

@@ -55,6 +55,20 @@ def choose(arguments: Arguments) -> tuple[str, str, str]:
     return preset, executor, line
 
 
+def check_words(arguments: Arguments, executor: str, plan: Plan) -> None:
+    """Raise where a word would do nothing, which whoever said it can't have meant."""
+    if arguments.retry and executor == "local":
+        raise LaunchError(
+            "--retry and --executor local: what failed here is tried again as it is; leave --retry out, or send the "
+            "runs to a cluster"
+        )
+    if arguments.mirror and all(identity["source"] != "official" for identity in identities(plan.packs)):
+        raise LaunchError(
+            f"--mirror {arguments.mirror} is where official data come from, and this plan has none; leave it out, or "
+            "say --data official"
+        )
+
+
 def make_writable(root: Path) -> None:
     try:
         (root / "runs").mkdir(parents=True, exist_ok=True)
@@ -208,6 +222,7 @@ def run(words: list[str]) -> int:
         print("\n".join(listing(request, [] if arguments.methods == "all" else list(request.methods))))
         return 0
     plan = make(request, place(arguments.data_dir))
+    check_words(arguments, name, plan)
     portion = Portion(arguments.order, arguments.limit, 3600 * arguments.budget_hours)
     stale = arguments.stale or (RERUN if name == "local" else REFUSE)
     root = place(arguments.out)

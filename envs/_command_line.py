@@ -58,13 +58,12 @@ def _check(words: Sequence[str]) -> None:
                 after = f"after {words[place - 1]}" if place else "at the beginning"
                 raise CommandLineError(f"there is an empty word {after}; leave it out, or say what it should be")
             continue
-        option = name.replace("_", "-")
-        if option in said:
-            raise CommandLineError(f"{said[option]} and {word} are both given; leave one of them out")
         if equals and not value:
             raise CommandLineError(f"{name} is empty; leave it out, or say what it should be")
         follows = "" if equals or place + 1 == len(words) or words[place + 1].startswith("--") else words[place + 1]
-        said[option] = f"{word} {follows}".strip()
+        told = f"{word} {follows}".strip()
+        if (first := said.setdefault(name.replace("_", "-"), told)) is not told:
+            raise CommandLineError(f"{first} and {told} are both given; leave one of them out")
 
 
 def _check_ranges(arguments: Any) -> None:

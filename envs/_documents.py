@@ -15,7 +15,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 Kind = TypeVar("Kind")
 STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
@@ -91,6 +91,8 @@ def checked(value: Any, kind: Any, name: str, key: str = "") -> Any:
     """
     try:
         return _adapter(kind).validate_json(json.dumps([value]))[0]
+    except PydanticUserError as error:
+        raise DocumentError(f"{key} in {name} is declared as {kind}, which is nothing that a file can say") from error
     except TypeError as error:  # a date of TOML's
         raise DocumentError(
             f"{name} holds what is no number, text, list or table ({error}); put it in quotes"

@@ -55,7 +55,7 @@ def _only_method(module: ModuleType, parent: type[Method], name: str) -> type[Me
 
 def _what_is_wrong(cls: type[Method]) -> str:
     """What would end a run that is built of this class, if anything would."""
-    if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+    if missing := [name for name in dir(cls) if getattr(getattr(cls, name), "__isabstractmethod__", False)]:
         return f"does not define {', '.join(missing)}"
     try:
         hints = get_type_hints(cls)

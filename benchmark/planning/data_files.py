@@ -163,12 +163,19 @@ def _method_file(folder: Path, name: str, cls: type[Method]) -> MethodFile:
     )
 
 
+def check_complete(name: str, cls: type[Method], given: Iterable[str]) -> None:
+    """Raise where a hyperparameter has no value among those that are ``given``."""
+    if missing := sorted(set(fields_of(cls)).difference(given, ("best_of_n",))):
+        raise SettingsError(f"{missing[0]!r} of {name} has no value; give one in methods/{name}.toml [default]")
+
+
 def available() -> tuple[dict[str, type[Method]], dict[str, str]]:
     """Methods by name whose code and data file can be used, and for each other one the reason."""
     usable, reasons = methods.available()
-    for name in list(usable):
+    for name, cls in list(usable.items()):
         try:
-            method_file(name)
+            found = method_file(name)
+            check_complete(name, cls, (*found.default, *found.run))
         except DocumentError as error:
             del usable[name]
             reasons[name] = str(error)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmark.planning.data_files import fields_of, method_file, preset_table
+from benchmark.planning.data_files import check_complete, fields_of, method_file, preset_table
 from benchmark.planning.errors import SettingsError, nearest
 from benchmark.planning.run_settings import FACTS, Settings, check
 from benchmark.planning.words import COMMAND_LINE, SWEPT
@@ -79,9 +79,7 @@ def resolve(cls: type[Method], name: str, task: Task, suite: str, preset: str, a
                 raise SettingsError(f"{key!r} in {where} is no setting of the run or of {name}{hint}")
             getattr(resolved, kind)[key] = checked(value, types[key], where, key) if typed else value
             resolved.provenance[f"{kind}.{key}"] = where + source
-    missing = set(own) - set(resolved.hyperparameters)
-    if missing:
-        raise SettingsError(f"{sorted(missing)[0]!r} of {name} has no value; give one in methods/{name}.toml [default]")
+    check_complete(name, cls, resolved.hyperparameters)
     try:
         check(resolved.settings)
     except SettingsError as error:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import difflib
 import io
+import os
 import re
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import tyro
@@ -28,6 +30,26 @@ def parsed(kind: type[Arguments], program: str, words: Sequence[str]) -> Argumen
         if not end.code:
             raise
     raise CommandLineError(f"{_sentence(said.getvalue())}; see --help")
+
+
+def carried_out(command: Callable[[Sequence[str]], int]) -> int:
+    """Run a command with the words it was called with; its exit status: 1 if the reader of what it prints has left, 2
+    if that could not be written."""
+    try:
+        try:
+            return command(sys.argv[1:])
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        status = 1
+    except OSError as error:
+        status = 2
+        where = error.filename or "what was printed"
+        with contextlib.suppress(OSError):
+            print(f"error: {where} could not be written ({error.strerror}): make room, then run again", file=sys.stderr)
+    # What could not be printed would be tried again, and fail again, while the program ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
 
 
 def unknown(option: str, value: str, choices: Iterable[str]) -> CommandLineError:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import UseAppendAction, arg
 
-from analysis.command_line import CommandLineError, parsed, unknown
+from analysis.command_line import CommandLineError, carried_out, parsed, unknown
 from analysis.files import markdown, tidy
 from analysis.runs import Choice, ChoiceError, joined
 from analysis.store import StoreError, default_store
@@ -64,18 +64,30 @@ def main(arguments: Arguments) -> int:
         print(error, file=sys.stderr)
         return 1
     out = arguments.out or next((path for store in stores if (path := Path(store)).is_dir()), Path())
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, text in zip(FILES, (markdown(found, choice), tidy(found)), strict=True):
-            (out / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        print(f"Cannot write to {out}: {error}", file=sys.stderr)
-        return 1
+    problem = write(out, dict(zip(FILES, (markdown(found, choice), tidy(found)), strict=True)))
     console = terminal()
     show(found, console, out / FILES[0])
+    if problem:
+        sys.stdout.flush()
+        print(problem, file=sys.stderr)
+        return 1
     only = f" (only {choice})" if choice.parts else ""
     say(f"wrote {' and '.join(FILES)}{only} to {out}", console)
     return 0
+
+
+def write(out: Path, texts: Mapping[str, str]) -> str:
+    """Replace these files, each whole or not at all; a sentence where that can't be done."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            part = out / f".{name}.part"
+            part.write_text(text, encoding="utf-8")
+            part.replace(out / name)
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
+        reason = error.strerror if isinstance(error, OSError) else error
+        return f"{' and '.join(texts)} could not be written to {out} ({reason}): name another folder with --out."
+    return ""
 
 
 def sorted_by(order: str, found: Sequence[Table]) -> list[Table]:
@@ -99,4 +111,4 @@ def command(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(command(sys.argv[1:]))
+    sys.exit(carried_out(command))

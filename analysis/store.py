@@ -23,6 +23,7 @@ POINT = {"run_id": pl.String, "name": pl.String, "step": pl.Int64, "time": pl.In
 PAIR = {"run_id": pl.String, "name": pl.String, "value": pl.String}
 LATEST = {"run_id": pl.String, "name": pl.String, "value": pl.Float64}
 
+SERVERS = ("http://", "https://", "postgresql", "mysql", "mssql", "databricks")
 ACTIVE = """from runs r join experiments e using (experiment_id)
     where r.lifecycle_stage = 'active' and e.lifecycle_stage = 'active'"""
 SELECT_RUNS = f"select r.run_uuid, e.name, r.status, r.start_time {ACTIVE}"
@@ -81,7 +82,14 @@ def _database(store: str) -> Path | None:
     """The SQLite file to read; None where MLflow's client has to be asked."""
     if "://" not in store:
         return Path(store) / "mlflow.db"
-    return Path(store.removeprefix("sqlite:///")) if store.startswith("sqlite:///") else None
+    if store.startswith("sqlite:///"):
+        return Path(store.removeprefix("sqlite:///"))
+    if not store.startswith(SERVERS):
+        raise StoreError(
+            f"{shown(store)} is no store of MLflow's: name a folder with mlflow.db in it, sqlite:////FOLDER/mlflow.db, "
+            "a server (http://HOST:PORT) or a database (postgresql+psycopg2://...)."
+        )
+    return None
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -108,6 +116,12 @@ def _sql_runs(path: Path, connection: sqlite3.Connection) -> pl.DataFrame:
     return _wide(runs, tags, params, latest)
 
 
+def shown(uri: str) -> str:
+    """An address without its password, which between the user and the host of a database may hold a slash."""
+    end = "/" if uri.startswith("http") else "?"
+    return re.sub(r"([?&]\w*password=)[^&]+", r"\1***", re.sub(rf"(//[^:/@]*):[^{end}]*@", r"\1:***@", uri))
+
+
 def _client(uri: str) -> MlflowClient:
     """A client that gives up in seconds; MLflow's own seven retries would take minutes."""
     for name in ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"):
@@ -119,8 +133,8 @@ def _client(uri: str) -> MlflowClient:
 
         try:
             requests.get(f"{uri.rstrip('/')}/health", timeout=4)
-        except requests.RequestException as error:
-            raise StoreError(f"No MLflow server answers at {uri}: start it or name another store.") from error
+        except (requests.RequestException, ValueError) as error:
+            raise StoreError(f"No MLflow server answers at {shown(uri)}: start it or name another store.") from error
     from mlflow import MlflowClient
 
     try:
@@ -138,7 +152,7 @@ def _client_runs(uri: str) -> pl.DataFrame:
         names = {key: name for key, name in experiments.items() if EXPERIMENT.fullmatch(name)}
         found = list(_pages(client.search_runs, list(names))) if names else []
     except MlflowException as error:
-        raise StoreError(f"MLflow at {uri} failed: {str(error).splitlines()[0]}") from error
+        raise StoreError(f"MLflow at {shown(uri)} failed: {str(error).splitlines()[0]}") from error
     runs = [(r.info.run_id, names[r.info.experiment_id], r.info.status, r.info.start_time) for r in found]
     tags = [(r.info.run_id, *item) for r in found for item in r.data.tags.items()]
     params = [(r.info.run_id, *item) for r in found for item in r.data.params.items()]
@@ -164,7 +178,7 @@ def _client_points(uri: str, runs: pl.DataFrame) -> list[tuple[Any, ...]]:
             for point in client.get_metric_history(run, name)
         ]
     except MlflowException as error:
-        raise StoreError(f"MLflow at {uri} failed: {str(error).splitlines()[0]}") from error
+        raise StoreError(f"MLflow at {shown(uri)} failed: {str(error).splitlines()[0]}") from error
 
 
 def _pages(search: Any, *arguments: Any) -> Iterable[Any]:

@@ -93,9 +93,10 @@ def carried_out(command: Callable[[list[str]], int], *mendable: type[Exception])
     has left, like head.
     """
     try:
-        status = command(sys.argv[1:])
-        sys.stdout.flush()
-        return status
+        try:
+            return command(sys.argv[1:])
+        finally:  # also after --help, which ends the program by itself
+            sys.stdout.flush()
     except (CommandLineError, DocumentError, *mendable) as error:
         return _told(" ".join(str(error).split()))
     except BrokenPipeError:

@@ -134,6 +134,28 @@ def test_stores_that_cannot_be_read(tmp_path: Path) -> None:
         store.read_runs(uri)
 
 
+@pytest.mark.parametrize(
+    "address", ["nonsense://me:secret@host", "file:///tmp/mlruns", "sqlite://relative.db", "htp://host:5000"]
+)
+def test_an_address_of_no_store_is_told_without_its_password(address: str) -> None:
+    for reader in (store.read, store.read_runs):
+        with pytest.raises(store.StoreError, match="is no store of MLflow's: name a folder") as caught:
+            reader(address)
+        assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "wanted"),
+    [
+        ("http://me:se@cret@host:5000/a", "http://me:***@host:5000/a"),
+        ("http://host:5000/a@b", "http://host:5000/a@b"),
+        ("postgresql://me:se/cret@host/runs?password=secret", "postgresql://me:***@host/runs?password=***"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(address: str, wanted: str) -> None:
+    assert store.shown(address) == wanted
+
+
 def test_the_default_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
     assert store.default_store() == "http://elsewhere"

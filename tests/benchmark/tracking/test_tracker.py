@@ -416,10 +416,11 @@ def test_importing_is_cheap_and_quiet(root: Path) -> None:
     run = finished(root)
     code = f"""
 import sys
+import benchmark.tracking.store as s
 import benchmark.tracking.tracker as t
 assert not {{"mlflow", "sqlalchemy", "requests"}} & set(sys.modules)
 from pathlib import Path
-t.prepare({default_uri(root)!r}, {EXPERIMENT!r}, Path({str(root)!r}))
+s.prepare({default_uri(root)!r}, {EXPERIMENT!r}, Path({str(root)!r}))
 t.Tracker({default_uri(root)!r}, {EXPERIMENT!r}).push(Path({str(run.folder)!r}))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -1,0 +1,77 @@
+"""Addresses of stores: which there are, and that no password of theirs is ever shown or written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.tracking.address import TrackingError, blotted, check, default_uri, name_of, shown
+
+SECRET = "pa:ss"
+RIGHT = [
+    "http://127.0.0.1:5000",
+    "https://mlflow.example.org/team/",
+    "http://me:secret@host:5000",
+    "sqlite:////results/mlflow.db",
+    "sqlite:///relative/mlflow.db",
+    "postgresql://me:secret@host/runs",
+    "postgresql+psycopg2://me@host:5432/runs",
+    "mysql+pymysql://host/runs",
+    "databricks",
+    "databricks://profile",
+]
+WRONG = [
+    *("nonsense://", "nonsense://host", "file:///tmp/mlruns", "./mlruns", "/tmp/mlruns", "mlflow.db", " "),
+    *("sqlite://relative.db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:relative.db"),
+    *("http://", "https:///path", "http://[::1", "postgresql://", "postgresql:///runs", "htp://host:5000"),
+]
+
+
+@pytest.mark.parametrize("uri", RIGHT)
+def test_stores(uri: str) -> None:
+    check(uri)
+
+
+@pytest.mark.parametrize("uri", WRONG)
+def test_what_is_no_store_is_told(uri: str) -> None:
+    with pytest.raises(TrackingError, match="set MLFLOW_TRACKING_URI to a server") as caught:
+        check(uri)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "wanted"),
+    [
+        ("http://me:secret@host:5000/a@b", "http://me:***@host:5000/a@b"),
+        ("http://me:se@cret@host:5000", "http://me:***@host:5000"),
+        ("http://host:5000/a@b", "http://host:5000/a@b"),
+        ("http://host:5000", "http://host:5000"),
+        ("postgresql+psycopg2://me:se/cret@host/runs", "postgresql+psycopg2://me:***@host/runs"),
+        ("postgresql://me:s%40cret@host/runs", "postgresql://me:***@host/runs"),
+        ("postgresql://host/runs?user=me&password=secret&x=1", "postgresql://host/runs?user=me&password=***&x=1"),
+        ("mysql://host/runs?ssl_password=secret", "mysql://host/runs?ssl_password=***"),
+        ("sqlite:////a/mlflow.db", "sqlite:////a/mlflow.db"),
+        ("nonsense://me:secret@host", "nonsense://me:***@host"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(uri: str, wanted: str) -> None:
+    assert shown(uri) == wanted
+
+
+def test_what_a_driver_says_is_shown_without_the_password() -> None:
+    uri = "postgresql://me:s%40cret@host/runs"
+    assert blotted("no way for me with s@cret or s%40cret", uri) == "no way for me with *** or ***"
+
+
+def test_a_changed_password_is_the_same_store(tmp_path: Path) -> None:
+    old, new = (f"https://me:{word}@host/mlflow" for word in ("old", "new"))
+    assert name_of(old, tmp_path) == name_of(new, tmp_path) == "https://me:***@host/mlflow"
+    assert name_of(new.replace("host", "other"), tmp_path) != name_of(new, tmp_path)
+
+
+def test_the_own_store_has_one_name_wherever_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert name_of(default_uri(one), one) == name_of(default_uri(other), other) == "mlflow.db"
+    assert name_of(default_uri(one), other) == default_uri(one)

@@ -9,6 +9,7 @@ on its way and something is left.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections import Counter, defaultdict
@@ -78,7 +79,7 @@ class Standing:
     unheard: str = ""
     """Why the scheduler could not be asked."""
     damaged: list[str] = field(default_factory=list)
-    """Plans that can't be read, each with a sentence."""
+    """Plans, and attempts of runs, that can't be read, each with a sentence."""
 
     @property
     def moves(self) -> bool:
@@ -88,7 +89,7 @@ class Standing:
     @property
     def exit_status(self) -> int:
         found = set(self.states.values())
-        if found & set(BAD):
+        if found & set(BAD) or self.damaged:
             return 1
         # Without the scheduler's word nobody knows that nothing is on its way.
         return 0 if found <= {"done"} else 3 if self.moves or self.unheard else 4
@@ -123,7 +124,9 @@ def _was_refused(folder: Path, today: str) -> bool:
 
 def _left_for_good(folder: Path) -> bool:
     """Whether a job that is ending will not begin again with this run: it did not go back into the queue by itself."""
-    return next(reversed(attempts_of(folder)), {}).get("how") != "requeued"
+    with contextlib.suppress(DocumentError):
+        return next(reversed(attempts_of(folder)), {}).get("how") != "requeued"
+    return True
 
 
 def _distinct(plans: Iterable[plan_file.Stored]) -> list[Pack]:
@@ -153,7 +156,7 @@ def look(root: Path) -> Standing:
     except LaunchError as error:
         unheard = str(error)
     cells = [cell for pack in packs for cell in pack.cells]
-    attempts: dict[str, Lines] = {cell.key: attempts_of(folder_of(root, cell.key)) for cell in cells}
+    attempts, illegible = _attempts(root, cells)
     there = set(methods.names())
     known = [cell for cell in cells if cell.method in there]
     changed = compare(root, known, attempts, {c.key: state_of(folder_of(root, c.key)) for c in cells}, Sources.read())
@@ -161,7 +164,20 @@ def look(root: Path) -> Standing:
     states = {cell.key: cell_state(root, cell.key, queued, cell.key in changed.stale, cell.key in no) for cell in cells}
     left_over = [plan for plan in plans if any(states[c.key] in LEFT for pack in plan.packs for c in pack.cells)]
     commands = list(dict.fromkeys(plan.command for plan in left_over if plan.command))
-    return Standing(packs, states, queued, attempts, changed, commands, unheard, damaged)
+    return Standing(packs, states, queued, attempts, changed, commands, unheard, damaged + illegible)
+
+
+def _attempts(root: Path, cells: Iterable[Cell]) -> tuple[dict[str, Lines], list[str]]:
+    """Those of each run by its key, none where they can't be read; and a sentence for each of these."""
+    found: dict[str, Lines] = {}
+    damaged = []
+    for cell in cells:
+        try:
+            found[cell.key] = attempts_of(folder_of(root, cell.key))
+        except DocumentError as error:
+            found[cell.key] = []
+            damaged.append(str(error))
+    return found, damaged
 
 
 def table(standing: Standing) -> Table:

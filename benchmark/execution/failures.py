@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from collections import Counter, defaultdict
@@ -44,7 +45,9 @@ def report(root: Path, packs: Sequence[Pack], states: Mapping[str, str]) -> list
 
 
 def _attempt(root: Path, cell: Cell) -> dict[str, Any]:
-    return next(reversed(starts_of(attempts_of(folder_of(root, cell.key))).values()), {})
+    with contextlib.suppress(DocumentError):  # which status tells
+        return next(reversed(starts_of(attempts_of(folder_of(root, cell.key))).values()), {})
+    return {}
 
 
 def _describe(root: Path, cell: Cell, pack: Pack, state: str, fates: Mapping[str, str]) -> list[str]:

@@ -21,7 +21,6 @@ from typing import Any, TextIO
 import jax
 
 from benchmark.execution.code import Code, left_as_begun, left_as_sent
-from benchmark.planning.errors import SettingsError
 from benchmark.planning.plan import Cell
 from benchmark.runs import checkpoint
 from benchmark.runs.attempts import METHOD_CODE
@@ -33,12 +32,13 @@ from benchmark.training.build import Site, share
 from benchmark.training.members import Member, side_by_side
 from benchmark.training.pack import DiskTooSmall, PackRun, Report, Stop, Stopped
 from envs import load_suite
+from envs._documents import DocumentError
 from envs._suite import SuiteError
 from methods import UnavailableMethod
 
 MENDABLE = (
     SuiteError,
-    SettingsError,
+    DocumentError,
     UnavailableMethod,
     RunDamaged,
     DiskTooSmall,
@@ -116,7 +116,7 @@ def _note_failure(members: Sequence[Member], about: Mapping[str, Any], error: st
     """In the records of all members that have not ended."""
     for member in members:
         if not member.records.ended and state_of(member.records.folder) != "done":
-            with contextlib.suppress(OSError, LeaseLost):  # a full disk takes no record of itself
+            with contextlib.suppress(OSError, LeaseLost, DocumentError):  # a full disk takes no record
                 if not member.records.attempt:
                     with contextlib.suppress(NoProgress):  # which is noted, and the next line says how it ended
                         member.records.begin(about)

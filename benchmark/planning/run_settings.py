@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired, get_type_hints
 
 from annotated_types import Ge, Gt, Le, MinLen
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
 
 from benchmark.planning.errors import SettingsError
+from envs._documents import STRICT
 from methods._contract import Count, NonNegative, Positive, Share
 
 Widths = Annotated[tuple[Count, ...], MinLen(1)]
@@ -47,6 +50,14 @@ class Settings:
     value_start: float = 0.0
     sampling: Literal["joint", "balanced"] = "joint"
     warm_up: Literal["policy", "uniform"] = "policy"
+
+
+def recorded() -> type:
+    """What a record of settings says at least; those that were added may be missing, and what is of others may be
+    there."""
+    hints, added = get_type_hints(Settings, include_extras=True), before(Settings)
+    fields = {name: NotRequired[hint] if name in added else hint for name, hint in hints.items()}
+    return with_config(ConfigDict({**STRICT, "extra": "allow"}))(TypedDict("Recorded", fields))  # pyright: ignore
 
 
 def before(declared: type) -> dict[str, Any]:

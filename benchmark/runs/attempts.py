@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 from annotated_types import Ge
 from pydantic import ConfigDict, Field
 
-from envs._documents import STRICT, Schema, checked
+from envs._documents import STRICT, DocumentError, Schema, checked
 
 Lines = Sequence[Mapping[str, Any]]
 METHOD_CODE, SHARED_CODE = "method_fingerprint", "shared_fingerprint"
@@ -53,19 +53,27 @@ class Line(Schema):
 def attempts_of(folder: Path) -> list[dict[str, Any]]:
     """The lines of a run's attempts, but for those that a crash of the machine left illegible. Raises DocumentError for
     one that can be read and says what no attempt would."""
-    path = folder / "attempts.jsonl"
+    path, mend = folder / "attempts.jsonl", f"mend that line, or delete {folder} to make the run anew"
     try:
         lines = path.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:
         return []
     found = []
     for number, line in enumerate(lines, start=1):
-        with contextlib.suppress(ValueError):
-            value = json.loads(line) if line.endswith(b"\n") else None
-            if isinstance(value, dict) and "attempt" in value:
+        value = _legible(line)
+        if isinstance(value, dict) and "attempt" in value:
+            try:
                 checked(value, Line, f"{path}, line {number}")
-                found.append(value)
+            except DocumentError as error:
+                raise DocumentError(f"{error}; {mend}") from None
+            found.append(value)
     return found
+
+
+def _legible(line: bytes) -> Any:
+    """What a whole line says; nothing of one that was torn or scribbled over."""
+    with contextlib.suppress(ValueError):
+        return json.loads(line) if line.endswith(b"\n") else None
 
 
 def starts_of(attempts: Iterable[Mapping[str, Any]]) -> dict[int, dict[str, Any]]:

@@ -7,6 +7,7 @@ other seeds of the same method and task are done, what they took is used instead
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from benchmark.planning.data_files import Cost, method_file, preset_table
 from benchmark.planning.plan import Cell, Pack
 from benchmark.runs.attempts import Lines, cost_of, starts_of
 from envs import load_suite
+from envs._documents import DocumentError
+from methods import UnavailableMethod
 
 FLOAT_BYTES = 4
 
@@ -137,11 +140,18 @@ def seed_seconds(pack: Pack, updates: int) -> float:
     configuration = pack.first.configuration
     settings = configuration["settings"]
     cost = _declared(pack)
-    relative = method_file(pack.first.method).cost.get(configuration["preset"], 1.0)
+    relative = _times_flow(pack.first.method, configuration["preset"])
     evaluations = -(-settings["offline_steps"] // settings["evaluate_every"])
     evaluations += -(-settings["online_steps"] // settings["evaluate_every"])
     environment_steps = settings["online_steps"] + evaluations * settings["evaluation_episodes"] * settings["horizon"]
     return updates * relative * cost.seconds_per_update + environment_steps * cost.seconds_per_environment_step
+
+
+def _times_flow(method: str, preset: str) -> float:
+    """What an update costs in updates of the base flow; of a method that can't be used any more nobody knows."""
+    with contextlib.suppress(UnavailableMethod, DocumentError):
+        return method_file(method).cost.get(preset, 1.0)
+    return 1.0
 
 
 def pack_memory(pack: Pack) -> int:

@@ -12,9 +12,13 @@ from typing import Annotated
 
 from annotated_types import MinLen
 
+from benchmark.planning.data_files import preset_table
+from benchmark.planning.errors import check_word
 from benchmark.planning.plan import Cell, Configuration, Pack, Plan
+from benchmark.planning.run_settings import recorded
 from benchmark.runs.records import write_json
-from envs._documents import DocumentError, Schema, read
+from envs import load_suite, suites
+from envs._documents import DocumentError, Schema, checked, read
 
 
 class PlanFileError(Exception):
@@ -83,6 +87,10 @@ def load(path: Path) -> Stored:
         raise PlanFileError(f"the plan {path} is not there; {mend}") from error
     except DocumentError as error:
         raise PlanFileError(f"the plan can't be read: {error}; {mend}") from error
+    try:
+        _check(path, stored)
+    except DocumentError as error:
+        raise PlanFileError(f"{error}; the plan is of another version: {mend}") from error
     where = ("--data-dir", stored.data) if stored.data else ()
     packs = tuple(
         Pack(
@@ -92,6 +100,16 @@ def load(path: Path) -> Stored:
         for each in stored.packs
     )
     return Stored(path.stem, stored.suite, stored.preset, packs, stored.data, stored.command)
+
+
+def _check(path: Path, stored: StoredPlan) -> None:
+    """Raise DocumentError where it names what there is not, or lacks what is counted with."""
+    check_word(f"suite in {path}", stored.suite, suites())
+    preset_table(stored.suite, stored.preset)
+    tasks, kind = load_suite(stored.suite).tasks(), recorded()
+    for pack in stored.packs:
+        check_word(f"task in {path}", pack.configuration["task"], tasks)
+        checked(pack.configuration["settings"], kind, f"{path}, settings of {pack.configuration['method']}")
 
 
 def load_all(root: Path) -> tuple[list[Stored], list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from benchmark.runs.lease import holder
 from envs._command_line import carried_out, what_is_wrong
 from envs._documents import DocumentError
 from tests.benchmark import pretend
+from tests.benchmark.tracking.test_tracker import empty
+
+__all__ = ["empty"]  # a fixture
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"),
@@ -50,8 +54,9 @@ def plan(tmp_path: Path) -> Plan:
 
 
 @pytest.fixture
-def folders(tmp_path: Path, plan: Plan) -> list[Path]:
-    """One that failed, one that is done, both by today's code."""
+def folders(tmp_path: Path, plan: Plan, empty: Path) -> list[Path]:
+    """One that failed, one that is done, both by today's code; and a store for them."""
+    shutil.copy(empty / "mlflow.db", tmp_path / "mlflow.db")
     hows = ("failed", "done")
     return [pretend.run(tmp_path, cell, pretend.today("flow"), how) for cell, how in zip(plan.cells, hows, strict=True)]
 

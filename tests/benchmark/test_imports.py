@@ -119,7 +119,7 @@ def test_what_is_installed_is_what_is_here() -> None:
     data = {
         path for folder in OURS for path in (ROOT / folder).rglob("*") if path.suffix in (".toml", ".npz", ".template")
     }
-    assert shipped == data
+    assert shipped == {path for path in data if path.name != "pyproject.toml"}  # of a package of its own
 
 
 def test_modules_that_are_named_in_strings_are_there() -> None:

@@ -73,7 +73,8 @@ class Request:
 
     def words(self, method: str, task: str, point: Sequence[Assignment], data: str) -> tuple[str, ...]:
         """The command line, without its seeds, that plans this method on this task alone, at a point of the sweeps."""
-        chosen = [str(each) for each in (*self.settings, *point) if each.owner in (method, *OWNERS)]
+        every = (*self.settings, *point)
+        chosen = [str(each) for each in every if each.owner in ("value", "data") or self.reaches(each, method)]
         words = ["--suite", self.suite, "--preset", self.preset, "--methods", method, "--tasks", task]
         for name, value, usual in (("value", self.value, OWN), ("backbone", self.backbone, REFERENCE)):
             words += [f"--{name}", value] if value != usual else []

@@ -34,7 +34,13 @@ def test_a_plan_is_read_back_as_it_was(tmp_path: Path) -> None:
 
 def test_the_words_of_a_pack_plan_that_pack_and_no_other() -> None:
     """Whatever was said on the command line that planned it: here a sweep, and settings of one method and of all."""
-    for request in ({}, {"value": "iql", "backbone": "paper"}, {"data": "auto", "settings": ("data.episodes=9",)}):
+    requests = (
+        {},
+        {"value": "iql", "backbone": "paper", "settings": ("value.expectile=0.7",)},
+        {"data": "auto", "settings": ("data.episodes=9",)},
+        {"settings": ("run.heads=2", "fql.heads=3", "run.sampling=joint", "run.warm_up=uniform")},
+    )
+    for request in requests:
         for pack in plan(**request).packs:
             asked = parse([*pack.words, "--seeds", "0-2"])
             one = requested(asked, asked.preset)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, ClassVar, get_origin, get_type_hints
@@ -53,6 +54,7 @@ def _only_method(module: ModuleType, parent: type[Method], name: str) -> type[Me
     return found[0]
 
 
+@cache
 def _what_is_wrong(cls: type[Method]) -> str:
     """What would end a run that is built of this class, if anything would."""
     if missing := [name for name in dir(cls) if getattr(getattr(cls, name), "__isabstractmethod__", False)]:

@@ -118,6 +118,11 @@ def broken_presets() -> dict[str, str]:
 
 def preset_table(suite: str, preset: str) -> Preset:
     """What a preset says of a suite. Raises SettingsError."""
+    return _preset_table(PRESETS, suite, preset)
+
+
+@cache
+def _preset_table(folder: Path, suite: str, preset: str) -> Preset:
     if preset in (broken := broken_presets()):
         raise SettingsError(f"preset {preset!r} is unavailable: {broken[preset]}")
     known = presets(suite)
@@ -125,7 +130,7 @@ def preset_table(suite: str, preset: str) -> Preset:
         raise SettingsError(
             f"suite {suite!r} has no preset {preset!r}; it has {', '.join(known)}{nearest(preset, known)}"
         )
-    return _preset(PRESETS, preset)[suite]
+    return _preset(folder, preset)[suite]
 
 
 @cache

@@ -21,6 +21,7 @@ from rich.console import Console
 from submitit.helpers import DelayedSubmission
 from typing_extensions import TypedDict
 
+from benchmark.execution import environment
 from benchmark.execution.executors import Outcome
 from benchmark.execution.local import Local
 from benchmark.execution.machine import about_this_code
@@ -99,6 +100,7 @@ class Warned:
 def run(root: Path, submission: str, index: int) -> None:
     """The packs of one job. Ends by SystemExit where cells failed or the job is to go on elsewhere."""
     stored = read(folder_of_submission(root, submission) / FILE, Submission)
+    print(*environment.told(), sep="\n", end="", flush=True)
     local = Local(site_of(stored), stored["packs_per_job"], lambda pack, event: None)
     warned, outcome = Warned(local), Outcome(stopped=True)
     try:

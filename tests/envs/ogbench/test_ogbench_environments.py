@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -136,3 +139,21 @@ def test_mazes_leave_no_temporary_files(tmp_path: Path, monkeypatch: pytest.Monk
     reset(env, 0)
     assert list(tmp_path.iterdir()) == []
     assert tempfile.tempdir == str(tmp_path)
+
+
+@pytest.mark.parametrize("backend", ["egl", "osmesa"])
+def test_nothing_is_loaded_for_drawing(backend: str):
+    """Whatever the shell asks for: a machine may lack the libraries, and training draws nothing. (Gymnasium imports
+    glfw, which brings its own.)"""
+    code = """
+import sys
+from envs import load_suite
+suite = load_suite("ogbench")
+pool = suite.pool(suite.tasks()["puzzle-3x3-play-singletask-task1-v0"], 1, 0)
+pool.reset({0: 0})
+pool.close()
+print(sorted(name for name in sys.modules if name.startswith(("OpenGL", "mujoco.egl", "mujoco.osmesa"))))
+"""
+    variables = os.environ | {"MUJOCO_GL": backend}
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=variables, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr

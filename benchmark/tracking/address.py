@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -29,11 +30,12 @@ def database(uri: str) -> Path | None:
 
 def check(uri: str) -> None:
     """Raise TrackingError for what is no address of a store that MLflow keeps runs in."""
-    kind = uri.partition("://")[0].partition("+")[0]
-    try:
-        named = bool(urlsplit(uri).hostname) if kind in (*SERVERS, *DATABASES) else kind == "databricks"
-    except ValueError:  # a port that is none, half a bracket
-        named = False
+    kind, _, place = uri.partition("://")
+    kind = kind.partition("+")[0]
+    named = kind == "databricks" or (kind in DATABASES and bool(place))  # a database may be there without a host
+    if kind in SERVERS:
+        with contextlib.suppress(ValueError):  # half a bracket
+            named = bool(urlsplit(uri).hostname)
     if kind == "sqlite":
         named = uri.startswith("sqlite:///") and Path(uri.removeprefix("sqlite:///")).name not in ("", ":memory:")
     if not named:

@@ -141,10 +141,11 @@ class Spool:
         size = path.stat().st_size if path.exists() else 0
         if self.status == "FINISHED":
             return size
-        try:
-            return min(size, read(self.folder / SAVED, Saved).offset)
-        except FileNotFoundError:
-            return 0
+        with _legible(self.folder):
+            try:
+                return min(size, read(self.folder / SAVED, Saved).offset)
+            except FileNotFoundError:
+                return 0
 
     @cached_property
     def metrics(self) -> bytes:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from benchmark.runs.superseded import locked
 from benchmark.tracking.address import TrackingError, blotted, check, database, shown
@@ -78,7 +79,11 @@ def reach(uri: str) -> None:
         with translated(uri):
             from sqlalchemy import create_engine
 
-            create_engine(uri).connect().close()
+            engine = create_engine(uri)
+            try:
+                engine.connect().close()
+            finally:
+                engine.dispose()
 
 
 def _ask_server(uri: str) -> None:
@@ -105,7 +110,7 @@ def _check_file(path: Path) -> None:
     _check_header(path)
     mend = "move it away, and what it held is sent anew from the runs"
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20)) as connection:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=20)) as connection:
             tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
             whole = path.stat().st_size > CHECKED_BYTES or connection.execute("pragma quick_check(1)").fetchone()[0]
     except sqlite3.DatabaseError as error:

@@ -102,6 +102,19 @@ def test_records_that_can_not_be_sent(
     assert str(folders[0]) not in said
 
 
+@pytest.mark.parametrize("content", [*NONSENSE, '{"offset": -1}', '{"offset": "all"}'])
+def test_what_was_saved_that_can_not_be_read(
+    tmp_path: Path, folders: list[Path], capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    """Also where the run was sent before, and is looked at again."""
+    assert track.run(["--out", str(tmp_path)]) == 0
+    (folders[0] / "saved.json").write_text(content)
+    assert track.run(["--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert f"{folders[0]} is not a readable run folder" in said
+    assert str(folders[1]) not in said
+
+
 @pytest.mark.parametrize(
     ("number", "word"),
     [

@@ -17,14 +17,16 @@ RIGHT = [
     "sqlite:///relative/mlflow.db",
     "postgresql://me:secret@host/runs",
     "postgresql+psycopg2://me@host:5432/runs",
+    "postgresql:///runs",
     "mysql+pymysql://host/runs",
+    "mssql+pyodbc:///?odbc_connect=DRIVER",
     "databricks",
     "databricks://profile",
 ]
 WRONG = [
     *("nonsense://", "nonsense://host", "file:///tmp/mlruns", "./mlruns", "/tmp/mlruns", "mlflow.db", " "),
     *("sqlite://relative.db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:relative.db"),
-    *("http://", "https:///path", "http://[::1", "postgresql://", "postgresql:///runs", "htp://host:5000"),
+    *("http://", "https:///path", "http://[::1", "postgresql://", "htp://host:5000"),
 ]
 
 

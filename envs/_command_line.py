@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import tyro
-from annotated_types import BaseMetadata
+from annotated_types import BaseMetadata, Interval
 
 from envs._documents import DocumentError, checked
 
@@ -69,7 +69,7 @@ def _check(words: Sequence[str]) -> None:
 def _check_ranges(arguments: Any) -> None:
     """Raise on a number that is none of those that its option takes, by the range in its annotation."""
     for name, kind in get_type_hints(type(arguments), include_extras=True).items():
-        limits = [each for each in getattr(kind, "__metadata__", ()) if isinstance(each, BaseMetadata)]
+        limits = [each for each in getattr(kind, "__metadata__", ()) if isinstance(each, BaseMetadata | Interval)]
         if limits:
             checked(
                 getattr(arguments, name), Annotated[(get_args(kind)[0], *limits)], "", f"--{name.replace('_', '-')}"

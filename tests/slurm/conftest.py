@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,16 @@ def place(cluster: Cluster, programs: Path, tmp_path_factory: pytest.TempPathFac
         root = tmp_path_factory.mktemp("place")
         (root / "cache").symlink_to(programs)
         words = ("--suite", "toy", "--preset", "quick", "--tasks", "bandit-v0", "--methods", methods)
-        return Place(root, (*words, "--seeds", seeds, "--keep", "all", "--set", *SHORT, *changes), profile)
+        return Place(root, (*words, "--seeds", seeds, "--keep", "all", "--set", *sizes(methods, changes)), profile)
 
     return make
+
+
+def sizes(methods: str, changes: Sequence[str]) -> list[str]:
+    """SHORT with these changes; without what would then do nothing."""
+    said = {word.partition("=")[0]: word for word in (*SHORT, *changes)}
+
+    def undone(key: str) -> bool:
+        return all(f"{name}.{key.removeprefix('run.')}" in said for name in methods.split(","))
+
+    return [word for key, word in said.items() if not (key.startswith("run.") and undone(key))]

@@ -35,6 +35,9 @@ def parsed(kind: type[Arguments], program: str, words: Sequence[str]) -> Argumen
 def carried_out(command: Callable[[Sequence[str]], int]) -> int:
     """Run a command with the words it was called with; its exit status: 1 if the reader of what it prints has left, 2
     if that could not be written."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by >&-
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 -- for as long as the program runs
     try:
         try:
             return command(sys.argv[1:])

@@ -106,7 +106,7 @@ def execute(order: Order, work: Work, arguments: Arguments, executor: Any, conso
             pusher.start()
             with Progress(console, len(work.packs), work.expected, order.jobs) as progress:
                 outcome = executor.run(order, progress.hear)
-        except LaunchError:
+        except (LaunchError, SuiteError):
             unsettle(root, plan, work)
             if new:  # nothing of it was begun
                 plan_file.path_of(root, plan.name).unlink(missing_ok=True)

@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from typing import cast
 
-from envs._suite import Suite
+from envs._suite import Suite, SuiteError
 
 
 def suites() -> list[str]:
@@ -15,5 +15,7 @@ def suites() -> list[str]:
 
 
 def load_suite(name: str) -> Suite:
-    """The suite of this name; imports no simulator."""
+    """The suite of this name; imports no simulator. Raises SuiteError where there is none."""
+    if name not in suites():
+        raise SuiteError(f"there is no suite {name!r}: there are {', '.join(suites())}.")
     return cast(Suite, importlib.import_module(f"envs.{name}"))

@@ -92,6 +92,7 @@ def carried_out(command: Callable[[list[str]], int], *mendable: type[Exception])
     2 after an error that the user can mend, told in one sentence; 130 after Ctrl-C; 1 if the reader of what it prints
     has left, like head.
     """
+    _open_streams()
     try:
         try:
             return command(sys.argv[1:])
@@ -107,6 +108,13 @@ def carried_out(command: Callable[[list[str]], int], *mendable: type[Exception])
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on where it was", file=sys.stderr)
         return 130
+
+
+def _open_streams() -> None:
+    """Whoever closed our output (``>&-``) wants none; printing must not fail for it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 -- for as long as the program runs
 
 
 def _told(sentence: str) -> int:

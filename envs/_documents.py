@@ -57,21 +57,22 @@ class Schema(BaseModel):
     model_config = STRICT
 
 
-def read(path: Path, kind: type[Kind], name: str = "") -> Kind:
-    """What a TOML or JSON file says, as a ``kind``; ``name`` is what people know the file by.
+def read(path: Path, kind: type[Kind], name: str = "", toml: bool = False) -> Kind:
+    """What a JSON file says, or one of TOML (by its name, or as ``toml`` says), as a ``kind``; ``name`` is what people
+    know it by.
 
     Raises FileNotFoundError, and DocumentError for all else that is wrong with it.
     """
     name = name or str(path)
     try:
-        text = path.read_bytes().decode()
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DocumentError(f"{name} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except FileNotFoundError:
         raise
     except OSError as error:
         raise DocumentError(f"{name} can't be read: {error.strerror}") from error
-    return parsed(text, kind, name, toml=path.suffix == ".toml")
+    return parsed(text, kind, name, toml=toml or path.suffix == ".toml")
 
 
 def parsed(text: str, kind: type[Kind], name: str, toml: bool = False) -> Kind:
@@ -93,14 +94,22 @@ def checked(value: Any, kind: Any, name: str, key: str = "") -> Any:
         return _adapter(kind).validate_json(json.dumps([value]))[0]
     except PydanticUserError as error:
         raise DocumentError(f"{key} in {name} is declared as {kind}, which is nothing that a file can say") from error
+    except (ValueError, OverflowError) as error:  # a number of thousands of digits
+        if isinstance(error, ValidationError):
+            raise DocumentError(_first(error, kind, name, key)) from None
+        raise DocumentError(
+            f"{' in '.join(filter(None, (key, name)))} is too large a number; give a smaller one"
+        ) from error
     except TypeError as error:  # a date of TOML's
         raise DocumentError(
             f"{name} holds what is no number, text, list or table ({error}); put it in quotes"
         ) from error
-    except ValidationError as error:
-        found = error.errors(include_url=False)
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        raise DocumentError(_sentence(found[0], kind, name, key) + more) from None
+
+
+def _first(error: ValidationError, kind: Any, name: str, key: str) -> str:
+    found = error.errors(include_url=False)
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return _sentence(found[0], kind, name, key) + more
 
 
 @cache

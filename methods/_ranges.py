@@ -15,4 +15,4 @@ Fraction = Annotated[float, Gt(0), Lt(1)]
 """Between 0 and 1, and neither."""
 Share = Annotated[float, Ge(0), Le(1)]
 """Between 0 and 1, or one of them."""
-Count = Annotated[int, Ge(1)]
+Count = Annotated[int, Ge(1), Lt(2**31)]

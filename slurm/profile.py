@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from pathlib import Path
 from typing import Annotated, Any
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from benchmark.planning.errors import LaunchError, nearest
 from envs._command_line import place
 from envs._documents import DocumentError, Schema, read
-from methods._contract import Count, Positive
+from methods._contract import Count
 
 FOLDER = Path(__file__).parent / "profiles"
 
@@ -24,6 +25,13 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _variable(name: str) -> str:
+    """What is no name of a variable would be a command of its own in the job's script."""
+    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(f"{name!r} is no name of a variable")
+    return name
+
+
 def _as_text(value: Any) -> Any:
     """What an option or variable is set to is a text, and people write numbers there."""
     return str(value) if type(value) in (int, float) else value
@@ -31,6 +39,7 @@ def _as_text(value: Any) -> Any:
 
 Word = Annotated[str, AfterValidator(_one_line)]
 Words = dict[Word, Annotated[Word, BeforeValidator(_as_text)]]
+Variables = dict[Annotated[str, AfterValidator(_variable)], Annotated[Word, BeforeValidator(_as_text)]]
 
 
 class Profile(Schema):
@@ -43,7 +52,7 @@ class Profile(Schema):
 
     time_minutes: Count
     cpus: Count
-    memory_gb: Positive
+    memory_gb: Annotated[float, Ge(0.1), Le(1e6)]
     partition: Word = ""
     account: Word = ""
     qos: Word = ""
@@ -56,7 +65,7 @@ class Profile(Schema):
     exclude_after: Annotated[int, Ge(0)] = 3
     python: Word = ""
     setup: tuple[str, ...] = ()
-    environment: Words = Field(default_factory=dict)
+    environment: Variables = Field(default_factory=dict)
     scratch: Word = ""
     use_srun: bool = False
     extra: Words = Field(default_factory=dict)
@@ -88,7 +97,7 @@ def load_profile(name: str) -> Profile:
         hint = nearest(name, names())
         raise LaunchError(f"there is no profile {name!r}; it is {', '.join(names())}, or a TOML file{hint}")
     try:
-        profile = read(path, Profile)
+        profile = read(path, Profile, toml=True)
     except (FileNotFoundError, DocumentError) as error:
         raise LaunchError(f"profile {name!r}: {error}") from error
     if profile.signal_seconds >= 60 * profile.time_minutes:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-from annotated_types import Ge, Le, MinLen
+from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import ConfigDict, Field
 
 import methods
@@ -20,7 +20,7 @@ from benchmark.planning.run_settings import Settings
 from benchmark.planning.words import MOST_SEEDS
 from envs import load_suite, suites
 from envs._documents import STRICT, DocumentError, Schema, checked, read
-from methods._contract import Method, NonNegative, Positive
+from methods._contract import Method
 from methods._values import RULES
 
 PRESETS = Path(__file__).parent / "presets"
@@ -28,12 +28,15 @@ Values = dict[str, Any]
 """Of settings and hyperparameters, with an optional source; held against their fields."""
 
 
+Seconds = Annotated[float, Gt(0), Le(1e6)]
+
+
 class Cost(Schema):
     """What the base flow takes on the machine that a preset is for."""
 
-    seconds_to_start: NonNegative
-    seconds_per_update: Positive
-    seconds_per_environment_step: Positive
+    seconds_to_start: Annotated[float, Ge(0), Le(1e6)]
+    seconds_per_update: Seconds
+    seconds_per_environment_step: Seconds
 
 
 class Data(Schema):
@@ -60,7 +63,7 @@ class MethodFile(Schema):
     domain: dict[str, Values] = Field(default_factory=dict)
     preset: dict[str, dict[str, Values]] = Field(default_factory=dict)
     run: Values = Field(default_factory=dict)
-    cost: dict[str, Positive] = Field(default_factory=dict)
+    cost: dict[str, Annotated[float, Gt(0), Le(1e6)]] = Field(default_factory=dict)
 
 
 @cache

@@ -155,6 +155,8 @@ def rule_settings(asked: str, overrides: Mapping[str, Any]) -> tuple[dict[str, A
         if key not in types:
             raise SettingsError(f"value rule {asked!r} has no setting {key!r}{nearest(key, types)}")
         values[key] = checked(value, types[key], COMMAND_LINE, key)
+    if missing := sorted(set(types) - set(values)):
+        raise SettingsError(f"{missing[0]!r} of value rule {asked!r} has no value; give one in methods/_values.toml")
     return (
         {f"value.{name}": value for name, value in values.items()},
         {f"settings.value.{name}": text for name, text in provenance.items()},

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NotRequired, get_type_hints
 
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
@@ -32,8 +32,8 @@ class Settings:
     pessimism: float
     sparse: bool
     horizon: Count
-    offline_steps: Annotated[int, Ge(0)] = 1_000_000
-    online_steps: Annotated[int, Ge(0)] = 500_000
+    offline_steps: Annotated[int, Ge(0), Lt(2**31)] = 1_000_000
+    online_steps: Annotated[int, Ge(0), Lt(2**31)] = 500_000
     start_training: Count = 5_000
     evaluate_every: Count = 50_000
     evaluation_episodes: Count = 50

@@ -106,7 +106,7 @@ def value_of(text: str) -> Any:
     itself; a list is a tuple, since nobody changes it."""
     try:
         value = tomllib.loads(f"value = {text if set(text) & set(QUOTES) else _as_toml(text)}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # of thousands of digits, or of brackets
         return text
     return text if isinstance(value, date | time) else _frozen(value)
 

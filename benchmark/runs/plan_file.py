@@ -108,6 +108,8 @@ def _check(path: Path, stored: StoredPlan) -> None:
     preset_table(stored.suite, stored.preset)
     tasks, kind = load_suite(stored.suite).tasks(), recorded()
     for pack in stored.packs:
+        check_word(f"suite in {path}", pack.configuration["suite"], (stored.suite,))
+        check_word(f"preset in {path}", pack.configuration["preset"], (stored.preset,))
         check_word(f"task in {path}", pack.configuration["task"], tasks)
         checked(pack.configuration["settings"], kind, f"{path}, settings of {pack.configuration['method']}")
 

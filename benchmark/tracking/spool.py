@@ -22,6 +22,7 @@ from benchmark.tracking.address import OWN as OWN_STORE
 from benchmark.tracking.address import name_of, shown
 from envs import load_suite
 from envs._documents import DocumentError, Schema, parsed, read
+from envs._suite import SuiteError
 
 TAG_LENGTH = 8000  # MLflow's limit
 CONFIG_TAGS = ("suite", "task", "domain", "method", "seed", "preset", "backbone", "value", "protocol")
@@ -253,5 +254,5 @@ def _text(value: object) -> str:
 def _legible(folder: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, DocumentError) as error:
+    except (OSError, DocumentError, SuiteError) as error:
         raise FolderError(f"{folder} is not a readable run folder ({error}): delete it and run it again.") from error

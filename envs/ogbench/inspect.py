@@ -62,6 +62,10 @@ def file_of(what: str, folder: Path) -> tuple[Domain, str, Path]:
     """Domain, procedure and file of a file, a generated folder or a domain's name; official data before generated."""
     path = place(Path(what))
     if path.is_dir():
+        if not (path / _generate.CARD).exists():
+            raise SuiteError(
+                f"{path} holds no generated data: name a file, a folder with a {_generate.CARD}, or a domain."
+            )
         data = _generate.read_card(path)["identity"]
         return domain_of_data(data), data["procedure"], path / _generate.volumes(data)[0].file
     if path.suffix == ".npz":

@@ -102,6 +102,17 @@ def test_records_that_can_not_be_sent(
     assert str(folders[0]) not in said
 
 
+def test_a_run_of_a_suite_that_there_is_not(
+    tmp_path: Path, folders: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = json.loads((folders[0] / "config.json").read_text())
+    (folders[0] / "config.json").write_text(json.dumps(config | {"suite": "tyo"}))
+    assert track.run(["--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "there is no suite 'tyo'" in said
+    assert str(folders[1]) not in said
+
+
 @pytest.mark.parametrize("content", [*NONSENSE, '{"offset": -1}', '{"offset": "all"}'])
 def test_what_was_saved_that_can_not_be_read(
     tmp_path: Path, folders: list[Path], capsys: pytest.CaptureFixture[str], content: str
@@ -170,6 +181,8 @@ PACKS = {
     "a setting in words": lambda pack: setting("offline_steps", "many", pack),
     "a setting below nothing": lambda pack: setting("offline_steps", -1, pack),
     "a task of another version": lambda pack: pack | {"configuration": pack["configuration"] | {"task": "bandit-v9"}},
+    "a suite of another version": lambda pack: pack | {"configuration": pack["configuration"] | {"suite": "tyo"}},
+    "a preset of another version": lambda pack: pack | {"configuration": pack["configuration"] | {"preset": "x"}},
     "no seeds": lambda pack: pack | {"seeds": []},
     "seeds in words": lambda pack: pack | {"seeds": ["one"]},
     "words that are none": lambda pack: pack | {"words": 3},

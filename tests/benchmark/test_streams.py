@@ -65,6 +65,15 @@ def test_a_full_disk_behind_the_output_is_told(store: Path, name: str) -> None:
     assert process.returncode == 2
 
 
+@pytest.mark.parametrize("name", ["help", "plan", "leaderboard"])
+def test_an_output_that_was_closed_is_no_fault(store: Path, name: str) -> None:
+    """As by ``>&-``."""
+    words = [str(store) if word == STORE else word for word in COMMANDS[name]]
+    command = ["bash", "-c", 'exec "$@" >&-', "closed", sys.executable, "-W", "ignore", "-m", *words]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def outcome(*words: str, **more: object) -> tuple[int, str, str]:
     with started(words, Path(), stdout=subprocess.PIPE, **more) as process:
         out, said = process.communicate()

@@ -39,6 +39,11 @@ WRONG = {
     "no processor": (LEAST.replace("cpus = 1", "cpus = 0"), "must be at least 1"),
     "memory without end": (LEAST.replace("memory_gb = 2", "memory_gb = inf"), "must be a finite number"),
     "fewer than no seeds": (LEAST + "seeds_per_pack = -1\n", "must be at least 0"),
+    "memory that SLURM takes for all": (LEAST.replace("memory_gb = 2", "memory_gb = 0.0001"), "must be at least 0.1"),
+    "memory of nobody": (LEAST.replace("memory_gb = 2", "memory_gb = 1e308"), "must be at most"),
+    "a variable that is a command": (LEAST + 'environment = {"A;touch x;B" = "x"}\n', "is no name of a variable"),
+    "a variable without a name": (LEAST + 'environment = {"" = "x"}\n', "is no name of a variable"),
+    "a partition of two lines": (LEAST + 'partition = "a\\nb"\n', "it must be one line of text"),
     "a warning after the end": (LEAST + "signal_seconds = -5\n", "must be at least 0"),
     "a warning before the start": (LEAST + "signal_seconds = 1200\n", "warn it later"),
     "a yes or no for a number": (LEAST.replace("cpus = 1", "cpus = true"), "must be an integer"),
@@ -54,6 +59,12 @@ def test_a_wrong_profile_is_told(tmp_path: Path, name: str) -> None:
         load_profile(str(path))
     assert word in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_a_profile_may_have_any_name_and_a_mark_of_its_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "site.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + LEAST.encode())
+    assert load_profile(str(path)).time_minutes == 20
 
 
 def test_a_profile_that_is_not_there() -> None:

@@ -112,6 +112,12 @@ def test_a_file_that_is_not_the_one_on_its_card_is_refused(tmp_path: Path, write
         inspect.run(inspect.Arguments(str(file), Path("picture.foo")))
 
 
+def test_a_folder_of_something_else_is_not_to_be_deleted(tmp_path: Path):
+    with pytest.raises(SuiteError, match="holds no generated data") as caught:
+        inspect.run(inspect.Arguments(str(tmp_path)))
+    assert "delete" not in str(caught.value)
+
+
 def test_counts_in_words():
     assert [count_of(text) for text in ("2000", "100k", "1M", "100M")] == [2000, 100_000, 1_000_000, 100_000_000]
     for wrong in ("", "k", "1.5M", "-3", "0", "1G"):

@@ -100,7 +100,8 @@ class Warned:
 def run(root: Path, submission: str, index: int) -> None:
     """The packs of one job. Ends by SystemExit where cells failed or the job is to go on elsewhere."""
     stored = read(folder_of_submission(root, submission) / FILE, Submission)
-    print(*environment.told(), sep="\n", end="", flush=True)
+    for line in environment.told():
+        print(line, flush=True)
     local = Local(site_of(stored), stored["packs_per_job"], lambda pack, event: None)
     warned, outcome = Warned(local), Outcome(stopped=True)
     try:

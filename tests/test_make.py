@@ -15,10 +15,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def make(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    command = ["make", "--dry-run" if "--dry-run" in words else "--no-print-directory", "-f", str(ROOT / "Makefile")]
+    command = ["make", "--no-print-directory", "-f", str(ROOT / "Makefile"), *words]
     clean = {name: value for name, value in os.environ.items() if name not in ("PYTHON", "CI", "MAKEFLAGS")}
     return subprocess.run(
-        [*command, *(word for word in words if word != "--dry-run")],
+        command,
         cwd=folder,
         env=clean | more,
         capture_output=True,

@@ -26,17 +26,16 @@ from methods._values import RULES
 PRESETS = Path(__file__).parent / "presets"
 Values = dict[str, Any]
 """Of settings and hyperparameters, with an optional source; held against their fields."""
-
-
-Seconds = Annotated[float, Gt(0), Le(1e6)]
+Price = Annotated[float, Gt(0), Le(1e6)]
+"""Of an update or a step, in seconds or in updates of the base flow."""
 
 
 class Cost(Schema):
     """What the base flow takes on the machine that a preset is for."""
 
     seconds_to_start: Annotated[float, Ge(0), Le(1e6)]
-    seconds_per_update: Seconds
-    seconds_per_environment_step: Seconds
+    seconds_per_update: Price
+    seconds_per_environment_step: Price
 
 
 class Data(Schema):
@@ -63,7 +62,7 @@ class MethodFile(Schema):
     domain: dict[str, Values] = Field(default_factory=dict)
     preset: dict[str, dict[str, Values]] = Field(default_factory=dict)
     run: Values = Field(default_factory=dict)
-    cost: dict[str, Annotated[float, Gt(0), Le(1e6)]] = Field(default_factory=dict)
+    cost: dict[str, Price] = Field(default_factory=dict)
 
 
 @cache

@@ -159,7 +159,10 @@ def check_suite(name: str) -> None:
 def select_methods(text: str) -> dict[str, type[Method]]:
     """'all' or a comma-separated list, as classes by name."""
     if text == "all":
-        return available()[0]
+        usable, reasons = available()
+        if not usable:
+            raise SettingsError(f"no method can be used; the first of them since {next(iter(reasons.values()))}")
+        return usable
     chosen: dict[str, type[Method]] = {}
     for name in text.split(","):
         if name in chosen:

@@ -50,19 +50,23 @@ def name_of(uri: str, root: Path) -> str:
 
 def shown(uri: str) -> str:
     """An address without its password; two that differ in that alone are the same store."""
-    return blotted(uri, uri)
+    for start, end in reversed(_passwords(uri)):
+        uri = f"{uri[:start]}***{uri[end:]}"
+    return uri
 
 
 def blotted(text: str, uri: str) -> str:
-    """A text in which the password of an address is blotted out, however it is written there."""
-    for word in _passwords(uri):
-        for written in {word, unquote(word)}:
+    """A text in which an address stands without its password, and that nowhere else either, however it is written."""
+    text = text.replace(uri, shown(uri))
+    for start, end in _passwords(uri):
+        for written in {uri[start:end], unquote(uri[start:end])}:
             text = text.replace(written, "***")
     return text
 
 
-def _passwords(uri: str) -> list[str]:
-    """Between the user and the host, where that of a database may hold a slash; or among the parameters."""
+def _passwords(uri: str) -> list[tuple[int, int]]:
+    """Where they stand: between the user and the host, where that of a database may hold a slash; or among the
+    parameters."""
     end = "/" if uri.startswith(SERVERS) else "?"
-    found = re.match(rf"[^/]*//[^:/@]*:([^{end}]*)@", uri)
-    return [word for word in [*(found.groups() if found else ()), *re.findall(r"[?&]\w*password=([^&]+)", uri)] if word]
+    found = re.match(rf"[^/]*//[^:/@]*:([^{end}]+)@", uri)
+    return [*([found.span(1)] if found else []), *(m.span(1) for m in re.finditer(r"[?&]\w*password=([^&]+)", uri))]

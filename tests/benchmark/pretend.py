@@ -14,6 +14,17 @@ from benchmark.runs.attempts import METHOD_CODE, SHARED_CODE
 from benchmark.runs.fingerprint import Sources
 from benchmark.runs.records import folder_of, write_json
 
+TABLE = """
+tasks = ["*"]
+seeds = 1
+[toy.data]
+source = "generated"
+[toy.cost]
+seconds_to_start = 1
+seconds_per_update = 1
+seconds_per_environment_step = 1
+"""
+"""A preset's table of the toy suite, behind its header: the least that it says."""
 OTHER = "0123456789abcdef"
 """Code that nobody has."""
 

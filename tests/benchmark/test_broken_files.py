@@ -10,6 +10,7 @@ import pytest
 
 import methods
 from tests.benchmark.commands import Said
+from tests.benchmark.pretend import TABLE
 from tests.benchmark.test_launch import ROOT, TOY, assert_told, said
 
 pytestmark = pytest.mark.slow
@@ -55,16 +56,6 @@ METHODS: dict[str, tuple[str, bytes, str]] = {
     "no_type_of_a_file": (GOOD.replace("beta: Fraction", "beta: Array"), DATA, "nothing that a file can say"),
     "thawed": (GOOD.replace("frozen=True", "frozen=False"), DATA, "cannot be imported: TypeError"),
 }
-TABLE = """
-tasks = ["*"]
-seeds = 1
-[toy.data]
-source = "generated"
-[toy.cost]
-seconds_to_start = 1
-seconds_per_update = 1
-seconds_per_environment_step = 1
-"""
 PRESETS: dict[str, tuple[str, str]] = {
     "a_number": ("toy = 3\n", "toy in presets/a_number.toml is 3; it must be a table"),
     "no_suite": ("[tyo]" + TABLE.replace("[toy", "[tyo"), "did you mean 'toy'"),

@@ -21,6 +21,7 @@ from envs import load_suite, suites
 from envs._documents import DocumentError
 from envs._suite import Task
 from methods.fql import FQL
+from tests.benchmark.pretend import TABLE
 
 BANDIT = load_suite("toy").tasks()["bandit-v0"]
 DATA = Path(__file__).parents[2] / "data" / "tuned.csv"
@@ -121,17 +122,7 @@ LAYERS: list[tuple[str, str, float]] = [
 """Name of the layer, its table, the discount that it asks for; lowest first, and below them all the suite's 0.9."""
 
 
-REST = """
-[toy]
-tasks = ["*"]
-seeds = 1
-[toy.data]
-source = "generated"
-[toy.cost]
-seconds_to_start = 1
-seconds_per_update = 1
-seconds_per_environment_step = 1
-"""
+REST = f"[toy]{TABLE}"
 """What a preset says beside its settings."""
 
 

@@ -54,6 +54,8 @@ def test_what_is_no_store_is_told(uri: str) -> None:
         ("postgresql://host/runs?user=me&password=secret&x=1", "postgresql://host/runs?user=me&password=***&x=1"),
         ("mysql://host/runs?ssl_password=secret", "mysql://host/runs?ssl_password=***"),
         ("sqlite:////a/mlflow.db", "sqlite:////a/mlflow.db"),
+        ("http://me:h@host", "http://me:***@host"),
+        ("https://mlflow:mlflow@mlflow.example.org/mlflow", "https://mlflow:***@mlflow.example.org/mlflow"),
         ("nonsense://me:secret@host", "nonsense://me:***@host"),
     ],
 )
@@ -67,7 +69,7 @@ def test_what_a_driver_says_is_shown_without_the_password() -> None:
 
 
 def test_a_changed_password_is_the_same_store(tmp_path: Path) -> None:
-    old, new = (f"https://me:{word}@host/mlflow" for word in ("old", "new"))
+    old, new = (f"https://me:{word}@host/mlflow" for word in ("mlflow", "new"))
     assert name_of(old, tmp_path) == name_of(new, tmp_path) == "https://me:***@host/mlflow"
     assert name_of(new.replace("host", "other"), tmp_path) != name_of(new, tmp_path)
 

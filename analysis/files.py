@@ -6,9 +6,9 @@ import csv
 from collections.abc import Sequence
 from io import StringIO
 
-from analysis.layout import LEGEND, captions, cell, grids, title
+from analysis.layout import LEGEND, captions, grids, title
 from analysis.runs import GROUP, Choice
-from analysis.tables import COSTS, MEAN, Table
+from analysis.tables import COSTS, MEAN, Table, columns
 
 
 def markdown(found: Sequence[Table], choice: Choice) -> str:
@@ -27,25 +27,26 @@ def markdown(found: Sequence[Table], choice: Choice) -> str:
 
 
 def tidy(found: Sequence[Table]) -> str:
-    """One line for each group, method, domain and phase as CSV; fractions, empty where there is no number. Costs are
-    the mean over all runs of the method."""
+    """One line for each group, method, domain, measure and phase as CSV; success as a fraction, empty where there is no
+    number. Costs are the mean over all runs of the method."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*GROUP, "method", "domain", "phase", "mean", "lo", "hi", "seeds", "expected", *COSTS.values()])
+    writer.writerow(
+        [*GROUP, "method", "domain", "measure", "phase", "mean", "lo", "hi", "seeds", "expected", *COSTS.values()]
+    )
     for table in found:
-        columns = [*table.domains, MEAN] if len(table.domains) > 1 else table.domains
         for row in table.rows:
             costs = [
                 "" if (spent := table.costs.get((row, name))) is None else f"{spent:.3g}" for name in COSTS.values()
             ]
-            for column in columns:
+            for column in sorted(columns(table), key=lambda column: column[0] == MEAN):
                 for phase in table.phases:
-                    of = cell(table, row, column, phase)
+                    of = table.scores[row, *column, phase]
                     numbers = [of.mean, *(of.interval or (None, None))]
                     shown = ["" if number is None else f"{number:.6f}" for number in numbers]
-                    writer.writerow([*table.group.values(), row, column, phase, *shown, of.seeds, of.expected, *costs])
+                    writer.writerow([*table.group.values(), row, *column, phase, *shown, of.seeds, of.expected, *costs])
     return text.getvalue()
 
 
 def _escaped(row: Sequence[str]) -> list[str]:
-    return [text.replace("|", "\\|") for text in row]
+    return [text.replace("|", "\\|").replace("\n", " ") for text in row]

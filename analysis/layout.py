@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from analysis.durations import duration
-from analysis.tables import COSTS, MEAN, NAME, SCORE, Cell, Table, lacks
+from analysis.tables import COSTS, MEAN, NAME, SUCCESS, Cell, Table, columns, lacks, ranking
 
 LEGEND = (
     "[low,high]: 95 % bootstrap interval over seeds, stratified by task ([-]: a task has one seed only). mean: over "
@@ -26,17 +26,22 @@ def title(table: Table) -> str:
 def captions(table: Table) -> list[str]:
     """What the cells of the main table hold, and in which order its rows stand."""
     reward = f"; reward: {table.reward}" if table.reward else ""
-    return [f"{SCORE} in % [95 % interval over seeds]: {' -> '.join(table.phases)}{reward}", f"rows by {_order(table)}"]
+    ranked = "" if table.score == SUCCESS else f"{table.score}, and "
+    meaning = [f"{table.score}: {table.meaning}"] if ranked and table.meaning else []
+    cells = f"{ranked}{SUCCESS} in % [95 % interval over seeds]: {' -> '.join(table.phases)}{reward}"
+    return [cells, *meaning, f"rows by {_order(table)}"]
 
 
 def _order(table: Table) -> str:
     by = table.order
     if by == NAME:
         return by
-    if by in (MEAN, *table.domains):
-        score = f"{table.phases[-1]} {SCORE}"
+    if by in (MEAN, SUCCESS, *table.domains):
+        score = f"{table.phases[-1]} {SUCCESS if by == SUCCESS else ranking(table, by)}"
         several = len(table.domains) > 1
-        words = f"{score if not several else f'mean {score}' if by == MEAN else f'{score} on {by}'}, best first"
+        words = (
+            f"{score if not several else f'{score} on {by}' if by in table.domains else f'mean {score}'}, best first"
+        )
     else:
         words = f"{by}, {'least' if by in COSTS else 'largest'} first"
     behind = "lacks a run of some task" if by not in COSTS else "tells none"
@@ -47,17 +52,19 @@ def _order(table: Table) -> str:
 
 def scores(table: Table) -> list[list[str]]:
     """Header and rows of the main table; the mean over domains, which the rows are usually ordered by, comes first."""
-    columns = [MEAN, *table.domains] if len(table.domains) > 1 else table.domains
+    shown = columns(table)
+    header = [name if table.score == SUCCESS else f"{name}\n{measure}" for name, measure in shown]
     rows = [
-        [row, *(_text([cell(table, row, column, phase) for phase in table.phases], _percent) for column in columns)]
+        [
+            row,
+            *(
+                _text([table.scores[row, *column, phase] for phase in table.phases], _number(column[1]))
+                for column in shown
+            ),
+        ]
         for row in table.rows
     ]
-    return [["method", *columns], *rows]
-
-
-def cell(table: Table, row: str, column: str, phase: str) -> Cell:
-    """The cell of a domain, or of the mean over all."""
-    return table.scores[row, column, phase] if column in table.domains else table.overall[row, phase]
+    return [["method", *header], *rows]
 
 
 def grids(table: Table) -> list[list[list[str]]]:
@@ -85,9 +92,15 @@ def _text(cells: Sequence[Cell], number: Callable[[Cell], str]) -> str:
     return f"{value} ({' -> '.join(dict.fromkeys(counts))})" if holes else value
 
 
-def _percent(cell: Cell) -> str:
-    interval = "-" if cell.interval is None else ",".join(f"{100 * end:.0f}" for end in cell.interval)
-    return f"{100 * (cell.mean or 0.0):.0f} [{interval}]"
+def _number(measure: str) -> Callable[[Cell], str]:
+    """How a cell of the main table is written: success in percent."""
+    factor, form = (100, ".0f") if measure == SUCCESS else (1, "z.2f")
+
+    def text(cell: Cell) -> str:
+        interval = "-" if cell.interval is None else ",".join(f"{factor * end:{form}}" for end in cell.interval)
+        return f"{factor * (cell.mean or 0.0):{form}} [{interval}]"
+
+    return text
 
 
 def _plain(cell: Cell) -> str:

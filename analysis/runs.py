@@ -16,7 +16,7 @@ GROUP = ("suite", "protocol", "preset", "data_source", "backbone", "value", "muj
 """Tags that runs must share to stand in one table; of mujoco's version, the first two numbers."""
 ORDER = (*GROUP, "method", "domain", "task", "seed", "bench.key")
 TAGS = (*ORDER, "git_commit", "git_dirty", "gpu", "host")
-OPTIONAL = ("swept", METHOD, SHARED)
+OPTIONAL = ("swept", "score", "score_meaning", METHOD, SHARED)
 """Tags that are null where a run lacks them; the others are then "unknown"."""
 SUPERSEDED = "tags.bench.superseded"
 """Says "true" of a run that was replaced since its method's code changed."""

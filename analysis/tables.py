@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from analysis.notes import COST, PARAMS, notes
 from analysis.runs import GROUP, current
 
 PHASES = ("offline", "online")
-SCORE = "success"
+SUCCESS = "success"
 MEAN, NAME = "mean", "name"
 """Of the ways to order the rows, those that every table has; the mean is also a column."""
 SPARSE = "params.settings.sparse"
@@ -41,21 +42,23 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """One group: ``scores`` by (row, domain, phase), ``overall`` by (row, phase), ``others`` by (row, measure), and
-    ``costs`` by (row, cost), means over finished runs; those that no run tells are left out.
+    """One group: ``scores`` by (row, domain or mean, measure, phase), ``others`` by (row, measure), and ``costs`` by
+    (row, cost), means over finished runs; those that no run tells are left out.
 
     ``reward``: the one that runs were trained on, since a domain may be named after another; empty where none tells.
+    ``score`` is the measure that the rows are ranked by, ``meaning`` what it is; success, which all have, is beside it.
     """
 
     group: dict[str, str]
     reward: str
+    score: str
+    meaning: str
     rows: list[str]
     order: str
     domains: list[str]
     phases: list[str]
     measures: list[str]
-    scores: dict[tuple[str, str, str], Cell]
-    overall: dict[tuple[str, str], Cell]
+    scores: dict[tuple[str, str, str, str], Cell]
     others: dict[tuple[str, str], Cell]
     costs: dict[tuple[str, str], float]
     notes: list[str]
@@ -70,7 +73,16 @@ def tables(runs: pl.DataFrame) -> list[Table]:
 
 def orders(table: Table) -> list[str]:
     """What its rows can be ordered by."""
-    return [MEAN, NAME, *table.domains, *(shown for shown in COSTS if _told(table, shown)), *table.measures]
+    success = [SUCCESS] if table.score != SUCCESS else []
+    return [MEAN, NAME, *success, *table.domains, *(shown for shown in COSTS if _told(table, shown)), *table.measures]
+
+
+def columns(table: Table) -> list[tuple[str, str]]:
+    """(Domain or mean, measure) of the main table, from left to right; the mean only where it is over several."""
+    names = [MEAN, *table.domains] if len(table.domains) > 1 else table.domains
+    there = {(name, measure) for _, name, measure, _ in table.scores}
+    measures = dict.fromkeys((table.score, SUCCESS))
+    return [(name, measure) for name in names for measure in measures if (name, measure) in there]
 
 
 def ordered(table: Table, by: str) -> Table:
@@ -83,46 +95,88 @@ def _table(group: dict[str, str], frame: pl.DataFrame) -> Table:
     finished = frame.filter(pl.col("status") == "FINISHED")
     finals = [name for name in frame.columns if name.startswith(FINAL) and finished[name].count()]
     measures = sorted((name.removeprefix(FINAL) for name in finals), key=natural)
-    skipped = _skipped(frame)
-    phases = _phases(frame, measures, skipped)
-    scored = [f"{phase}_{SCORE}" for phase in phases]
-    samples = {name: _samples(finished, FINAL + name) for name in (*scored, *measures) if name in measures}
     seeds = {task: part["seed"].n_unique() for (task,), part in frame.partition_by("task", as_dict=True).items()}
-    places = sorted(set(frame.select("domain", "task").rows()), key=lambda place: tuple(map(natural, place)))
+    samples = _Samples(
+        of={name: _samples(finished, FINAL + name) for name in measures},
+        seeds=seeds,
+        places=sorted(set(frame.select("domain", "task").rows()), key=lambda place: tuple(map(natural, place))),
+        skipped=_skipped(frame),
+    )
+    phases = _phases(frame, measures, samples.skipped)
+    score, meaning = _score(frame, phases, measures)
     names = sorted(frame["row"].unique(), key=natural)
     domains = sorted(frame["domain"].unique(), key=natural)
+    scores = _scores(samples, names, domains, phases, score)
+    scored = {f"{phase}_{measure}" for _, _, measure, phase in scores}
     others = [name for name in measures if name not in scored]
-
-    def cell(row: str, measure: str, within: Sequence[str], tasks: set[str]) -> Cell:
-        if (row, measure.partition("_")[0]) in skipped:
-            return Cell(None, None, 0, 0, False)
-        found = samples.get(measure, {})
-        chosen = [[task for domain, task in places if domain == name and task in tasks] for name in within]
-        values = [[np.array(found.get((row, task), ())) for task in group] for group in chosen]
-        return _cell(values, sum(seeds[task] for group in chosen for task in group))
-
-    overall = {(row, p): cell(row, f"{p}_{SCORE}", domains, set(seeds)) for row in names for p in phases}
     table = Table(
         group=group,
         reward=_reward(frame),
+        score=score,
+        meaning=meaning,
         rows=names,
         order=NAME,
         domains=domains,
         phases=phases,
         measures=others,
-        scores={(r, d, p): cell(r, f"{p}_{SCORE}", [d], set(seeds)) for r in names for d in domains for p in phases},
-        overall=overall,
-        others={(r, m): cell(r, m, domains, {task for _, task in samples[m]}) for r in names for m in others},
+        scores=scores,
+        others={(r, m): samples.cell(r, m, domains, samples.tasks(m)) for r in names for m in others},
         costs=_costs(finished),
         notes=notes(frame, seeds),
     )
     return ordered(table, MEAN)
 
 
+@dataclass(frozen=True)
+class _Samples:
+    """What the runs of a group measured: ``of`` measure -> (row, task) -> a value for each run; ``seeds`` by task;
+    ``places`` (domain, task); ``skipped`` (row, phase)."""
+
+    of: dict[str, dict[tuple[str, str], list[float]]]
+    seeds: dict[object, int]
+    places: list[tuple[str, str]]
+    skipped: set[tuple[str, str]]
+
+    def tasks(self, measure: str) -> set[str]:
+        """Those on which some run measured this."""
+        return {task for _, task in self.of.get(measure, {})}
+
+    def cell(self, row: str, measure: str, domains: Sequence[str], tasks: set[str]) -> Cell:
+        if (row, measure.partition("_")[0]) in self.skipped:
+            return Cell(None, None, 0, 0, False)
+        found = self.of.get(measure, {})
+        chosen = [[task for domain, task in self.places if domain == name and task in tasks] for name in domains]
+        values = [[np.array(found.get((row, task), ())) for task in group] for group in chosen]
+        return _cell(values, sum(self.seeds[task] for group in chosen for task in group))
+
+
+def _scores(
+    samples: _Samples, rows: Sequence[str], domains: Sequence[str], phases: Sequence[str], score: str
+) -> dict[tuple[str, str, str, str], Cell]:
+    """Success on every task, run or not; another score where the tasks have it."""
+    every = {task for _, task in samples.places}
+    tasks = {score: {task for phase in phases for task in samples.tasks(f"{phase}_{score}")}, SUCCESS: every}
+    found = {}
+    for measure, told in tasks.items():
+        having = [name for name in domains if any(domain == name and task in told for domain, task in samples.places)]
+        for column, within in ((MEAN, having), *((name, [name]) for name in having)):
+            for row, phase in itertools.product(rows, phases):
+                found[row, column, measure, phase] = samples.cell(row, f"{phase}_{measure}", within, told)
+    return found
+
+
 def _phases(frame: pl.DataFrame, measures: Sequence[str], skipped: set[tuple[str, str]]) -> list[str]:
     """Those that some run has a score of; without any, the first that some method has."""
     had = [phase for phase in PHASES if any((row, phase) not in skipped for row in frame["row"])]
-    return [phase for phase in PHASES if f"{phase}_{SCORE}" in measures] or had[:1]
+    return [phase for phase in PHASES if f"{phase}_{SUCCESS}" in measures] or had[:1]
+
+
+def _score(frame: pl.DataFrame, phases: Sequence[str], measures: Sequence[str]) -> tuple[str, str]:
+    """What the newest run says that its preset ranks by, and what that is; success where no run has measured it."""
+    for score, meaning in reversed(frame.sort("started", "run_id").select("score", "score_meaning").rows()):
+        if score and any(f"{phase}_{score}" in measures for phase in phases):
+            return score, meaning or ""
+    return SUCCESS, ""
 
 
 def _reward(frame: pl.DataFrame) -> str:
@@ -214,6 +268,14 @@ def _rank(table: Table, row: str, by: str) -> tuple[bool, float]:
 
 def _ranked(table: Table, row: str, by: str) -> Cell:
     """The cell of this row in the column to order by: of a score that of its last phase."""
-    if by == MEAN:
-        return table.overall[row, table.phases[-1]]
-    return table.scores[row, by, table.phases[-1]] if by in table.domains else table.others[row, by]
+    if by in table.measures:
+        return table.others[row, by]
+    column, measure = (MEAN, SUCCESS) if by == SUCCESS else (by, ranking(table, by))
+    return table.scores[row, column, measure, table.phases[-1]]
+
+
+def ranking(table: Table, column: str) -> str:
+    """The measure that this domain or the mean is ranked by: the table's, or success where it has not got that."""
+    return (
+        table.score if (column, table.score) in {(name, measure) for _, name, measure, _ in table.scores} else SUCCESS
+    )

@@ -20,6 +20,10 @@ Identity = dict[str, Any]
 Progress = Callable[[str, int, int], None]
 """Called as ``progress(what, done, total)``."""
 
+SUCCESS = "success"
+SUCCESS_RATE = {SUCCESS: "share of the episodes that succeed"}
+"""The score that every suite has."""
+
 
 class SuiteError(Exception):
     """A fault of data or environment that the user can mend; its text is one sentence that says how."""
@@ -123,6 +127,10 @@ class Suite(Protocol):
 
     def tasks(self) -> Mapping[str, Task]:
         """Every task by its name, in the order of the tables."""
+        ...
+
+    def scores(self) -> Mapping[str, str]:
+        """Measures of an episode that a table may rank by, more being better -> what each is, in words."""
         ...
 
     def domain_words(self) -> Mapping[str, str]:

@@ -23,7 +23,7 @@ import numpy as np
 from annotated_types import Ge, Interval
 
 from envs._documents import Schema, read
-from envs._suite import Identity, Pool, Progress, Rows, Steps, SuiteError, Task, check_keys, count_in
+from envs._suite import SUCCESS_RATE, Identity, Pool, Progress, Rows, Steps, SuiteError, Task, check_keys, count_in
 
 VERSION = 1
 TRAJECTORY = 16
@@ -123,6 +123,10 @@ def _file() -> File:
 def tasks() -> Mapping[str, Task]:
     facts: dict[str, Any] = {**_file().facts.model_dump(), "observation": (_file().facts.observation,)}
     return {name: Task(name=name, domain=world, **facts) for name, world in _file().world.items()}
+
+
+def scores() -> Mapping[str, str]:
+    return SUCCESS_RATE
 
 
 def domain_words() -> Mapping[str, str]:

@@ -20,6 +20,7 @@ from benchmark.planning.run_settings import Settings
 from benchmark.planning.words import MOST_SEEDS
 from envs import load_suite, suites
 from envs._documents import STRICT, DocumentError, Schema, checked, read
+from envs._suite import SUCCESS
 from methods._contract import Method
 from methods._values import RULES
 
@@ -46,10 +47,11 @@ class Data(Schema):
 
 
 class Preset(Schema):
-    """A preset's table of a suite."""
+    """A preset's table of a suite; ``score`` is the measure that its leaderboard ranks by."""
 
     tasks: Annotated[tuple[Annotated[str, MinLen(1)], ...], MinLen(1)]
     seeds: Annotated[int, Ge(1), Le(MOST_SEEDS)]
+    score: str = SUCCESS
     settings: Values = Field(default_factory=dict)
     data: Data
     cost: Cost
@@ -96,6 +98,8 @@ def _preset(folder: Path, name: str) -> dict[str, Preset]:
     file = f"presets/{name}.toml"
     found = read(folder / f"{name}.toml", dict[str, Preset], file)
     only(file, found, suites())
+    for suite, table in found.items():
+        checked(table.score, Literal[*load_suite(suite).scores()], f"{file} [{suite}]", "score")
     return {
         suite: table.model_copy(update={"settings": typed(f"{file} [{suite}.settings]", table.settings, Settings)})
         for suite, table in found.items()

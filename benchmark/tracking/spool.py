@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmark.planning.data_files import preset_table
 from benchmark.planning.plan import Cell, Configuration, key_of
 from benchmark.runs.attempts import METHOD_CODE, SHARED_CODE, attempts_of, codes_of, cost_of, starts_of
 from benchmark.runs.lease import holder
@@ -22,7 +23,7 @@ from benchmark.tracking.address import OWN as OWN_STORE
 from benchmark.tracking.address import name_of, shown
 from envs import load_suite
 from envs._documents import DocumentError, Schema, parsed, read
-from envs._suite import SuiteError
+from envs._suite import SUCCESS, SuiteError
 
 TAG_LENGTH = 8000  # MLflow's limit
 CONFIG_TAGS = ("suite", "task", "domain", "method", "seed", "preset", "backbone", "value", "protocol")
@@ -193,8 +194,18 @@ class Spool:
             "config_hash": key_of(seedless),
             "data_source": load_suite(self.config["suite"]).provenance(self.config["data"]),
             "mujoco": self.started.get("versions", {}).get("mujoco", ""),
+            "score": (score := _score(self.config["suite"], self.config["preset"])),
+            "score_meaning": load_suite(self.config["suite"]).scores()[score],
         }
         return {name: _text(value)[:TAG_LENGTH] for name, value in tags.items()}
+
+
+def _score(suite: str, preset: str) -> str:
+    """What the preset ranks by, today, since no run depends on it."""
+    try:
+        return preset_table(suite, preset).score
+    except DocumentError:  # the preset of an older run may be gone
+        return SUCCESS
 
 
 def note(folder: Path, uri: str, pushed: Pushed) -> None:

@@ -10,8 +10,8 @@ import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 
-from envs._suite import Dataset, Identity, Pool, Progress, SuiteError, Task
-from envs.ogbench import _dataset, _download, _files, _generate, _pool
+from envs._suite import SUCCESS_RATE, Dataset, Identity, Pool, Progress, SuiteError, Task
+from envs.ogbench import _dataset, _download, _files, _generate, _measures, _pool
 from envs.ogbench._tasks import Domain, domain_of_data, domain_words, domains, identity, tasks
 
 __all__ = [
@@ -22,10 +22,16 @@ __all__ = [
     "pool",
     "prepare",
     "provenance",
+    "scores",
     "tasks",
     "transitions",
     "versions",
 ]
+
+
+def scores() -> Mapping[str, str]:
+    """What random presses reach is no score, nor is the best reward where pressing much makes it better."""
+    return {**SUCCESS_RATE, **_measures.SCORES}
 
 
 def provenance(identity: Identity) -> str:

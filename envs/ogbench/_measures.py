@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+SCORES = {"above_control": "best reward of an episode, less what random presses of the same number reach at best"}
+"""Beside success; means over episodes."""
+
 Control = Callable[[int], tuple[float, float]]
 """Number of presses -> expected (best reward, success) of as many undirected presses."""
 
@@ -15,7 +18,8 @@ class Episode:
     """Running account of one episode, from the environment's own rewards (before any sparse conversion)."""
 
     def __init__(self, wanted: frozenset[str], control: Control | None) -> None:
-        """``wanted`` names the measures beyond success, return and length; presses need a ``control``."""
+        """``wanted`` names the measures beyond success, return and length; presses need a ``control``, which is then
+        measured too."""
         self._wanted = wanted
         self._control = control
         self._rewards: list[float] = []
@@ -43,6 +47,7 @@ class Episode:
         if self._control is not None:
             best, success = self._control(self._presses)
             values |= {"presses": float(self._presses), "control_best": best, "control_success": success}
+            values["above_control"] = float(max(self._rewards)) - best
         return values
 
 

@@ -36,15 +36,15 @@ def test_mean_over_tasks_of_the_mean_over_seeds() -> None:
             *(run(1.0, 0.8, seed=str(s), task="door-2") for s in range(6)),
         ]
     )
-    assert table.scores["walk", "door", "offline"].mean == pytest.approx(0.5)
-    assert table.scores["walk", "door", "online"].mean == pytest.approx(0.5)
-    assert table.scores["walk", "door", "offline"].seeds == 8
+    assert table.scores["walk", "door", "success", "offline"].mean == pytest.approx(0.5)
+    assert table.scores["walk", "door", "success", "online"].mean == pytest.approx(0.5)
+    assert table.scores["walk", "door", "success", "offline"].seeds == 8
 
 
 def test_domains_count_alike_in_the_mean() -> None:
     runs = [run(1.0, seed="0", task=f"door-{task}") for task in range(4)] + [run(0.0, domain="maze", task="maze-1")]
     table = only(runs)
-    assert table.overall["walk", "offline"].mean == 0.5
+    assert table.scores["walk", "mean", "success", "offline"].mean == 0.5
     assert table.phases == ["offline"]
 
 
@@ -53,7 +53,7 @@ def test_a_run_that_did_not_finish_is_a_hole(status: str) -> None:
     whole = [run(0.5, 0.5, seed=str(s)) for s in range(3)]
     broken = [run(0.9, 0.9, method="run", seed="0"), run(0.9, 0.9, method="run", seed="1")]
     table = only([*whole, *broken, run(0.1, 0.1, status, method="run", seed="2")])
-    cell = table.scores["run", "door", "online"]
+    cell = table.scores["run", "door", "success", "online"]
     assert (cell.mean, cell.seeds, cell.expected) == (pytest.approx(0.9), 2, 3)
     assert "90 [90,90] -> 90 [90,90] (2/3)" in markdown([table])
     assert "50 [50,50] -> 50 [50,50] |" in markdown([table])
@@ -65,8 +65,8 @@ def test_a_phase_that_a_method_does_not_have_is_no_hole() -> None:
     runs += [run(online=0.75, seed=str(seed), final={"online_steps": 9.0}, **scratch) for seed in range(3)]
     table = only([*runs, run(0.1, 0.2, seed="0", method="hop", final={"offline_return": 1.0})])
     assert table.rows == ["crawl", "walk", "hop"]
-    assert table.scores["crawl", "door", "offline"].expected == 0
-    assert table.scores["walk", "door", "offline"].expected == 3
+    assert table.scores["crawl", "door", "success", "offline"].expected == 0
+    assert table.scores["walk", "door", "success", "offline"].expected == 3
     assert "crawl - -> 75 [75,75]" in " ".join(printed([table], 200).split())
     assert table.others["crawl", "offline_return"].expected == 0
     two = only([*runs[:-1], run(status="FAILED", seed="2", **scratch)])
@@ -77,7 +77,7 @@ def test_only_failed_runs_and_no_runs_at_all() -> None:
     runs = [run(0.5, 0.5, seed="0"), run(0.5, 0.5, seed="0", domain="maze", task="maze-1")]
     table = only([*runs, run(None, None, "FAILED", method="run")])
     for domain in ("door", "maze"):
-        cell = table.scores["run", domain, "online"]
+        cell = table.scores["run", domain, "success", "online"]
         assert (cell.mean, cell.interval, cell.seeds, cell.expected) == (None, None, 0, 1)
     assert "| run | - (0/2) | - (0/1) | - (0/1) |" in markdown([table])
     assert "1 failed" in table.notes[0]
@@ -93,7 +93,7 @@ def test_a_group_where_nothing_finished() -> None:
 
 
 def test_one_seed_has_no_interval() -> None:
-    cell = only([run(0.5, 0.75)]).scores["walk", "door", "online"]
+    cell = only([run(0.5, 0.75)]).scores["walk", "door", "success", "online"]
     assert (cell.mean, cell.interval) == (0.75, None)
     assert "| walk | 50 [-] -> 75 [-] |" in markdown([only([run(0.5, 0.75)])])
 
@@ -131,7 +131,7 @@ def test_the_mean_stands_beside_the_name_where_there_are_several_domains() -> No
 )
 def test_groups_are_never_mixed(tag: str, other: str) -> None:
     found = tables(frame([run(0.0, 0.0), run(1.0, 1.0, **{tag: other})]))
-    assert sorted(table.scores["walk", "door", "offline"].mean or 0.0 for table in found) == [0.0, 1.0]
+    assert sorted(table.scores["walk", "door", "success", "offline"].mean or 0.0 for table in found) == [0.0, 1.0]
     titles = [line for line in markdown(found).splitlines() if line.startswith("## ")]
     assert len(set(titles)) == 2
 
@@ -155,7 +155,7 @@ def test_what_was_swept_does_not_tear_apart_what_is_tuned_by_task() -> None:
     swept = [run(0.2, task=t, swept=f"alpha={a}", params={"hyperparameters.alpha": a}) for a, t in tried]
     table = only([*tuned, *swept])
     assert table.rows == ["walk", "walk alpha=0.5", "walk alpha=10"]  # the last one lacks a task
-    assert table.scores["walk alpha=0.5", "door", "offline"].seeds == 2
+    assert table.scores["walk alpha=0.5", "door", "success", "offline"].seeds == 2
 
 
 def test_two_configurations_that_were_swept_alike_are_two_rows() -> None:
@@ -173,7 +173,7 @@ def test_hyperparameters_that_differ_by_task_are_one_row() -> None:
 
 def test_the_same_run_twice_counts_once() -> None:
     runs = [run(0.1, key="k", started=1), run(0.3, key="k", started=3), run(0.2, key="k", started=2)]
-    cell = only(runs).scores["walk", "door", "offline"]
+    cell = only(runs).scores["walk", "door", "success", "offline"]
     assert (cell.mean, cell.seeds, cell.expected) == (0.3, 1, 1)
 
 

@@ -42,7 +42,7 @@ def test_superseded_runs_count_nowhere() -> None:
     ]
     table = only(runs)
     assert (table.rows, table.domains) == (["walk"], ["door"])
-    cell = table.scores["walk", "door", "offline"]
+    cell = table.scores["walk", "door", "success", "offline"]
     assert (cell.mean, cell.seeds, cell.expected) == (0.5, 2, 2)
     assert table.notes[0] == "runs: 2 finished, 0 failed, 0 unfinished; seeds per task: 2"
     assert tables(frame(runs[3:5])) == []
@@ -59,8 +59,8 @@ def test_a_run_in_two_stores_counts_once(tmp_path: Path, codes: tuple[str | None
     places = stores(tmp_path, mine, [coded(*codes, 0.75, started=6), coded(A, A, key="third", seed="2")])
     for order in (places, places[::-1]):
         (table,) = tables(joined(order, ALL))
-        assert table.scores["walk", "door", "online"].seeds == 3
-        assert table.scores["walk", "door", "online"].mean == pytest.approx((0.75 + 0.5 + 0.5) / 3)
+        assert table.scores["walk", "door", "success", "online"].seeds == 3
+        assert table.scores["walk", "door", "success", "online"].mean == pytest.approx((0.75 + 0.5 + 0.5) / 3)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,12 @@ PRESETS: dict[str, tuple[str, str]] = {
     "no_tasks": ("[toy]" + TABLE.replace('["*"]', "[]"), "it must be of 1 at least"),
     "unknown_setting": ("[toy]" + TABLE + "[toy.settings]\nhedas = 2\n", "did you mean 'heads'"),
     "setting_of_another_kind": ("[toy]" + TABLE + "[toy.settings]\nheads = 2.5\n", "it must be an integer"),
+    "score_misspelt": ('[toy]\nscore = "sucess"' + TABLE, "did you mean 'success'"),
+    "score_a_number": ("[toy]\nscore = 3" + TABLE, "score in presets/score_a_number.toml [toy] is 3"),
+    "score_of_a_control": (
+        '[ogbench]\nscore = "control_best"' + TABLE.replace("[toy", "[ogbench"),
+        "score in presets/score_of_a_control.toml [ogbench] is 'control_best'; it must be one of 'success' or ",
+    ),
     "unknown_table": ("[toy]" + TABLE + "[toy.setings]\nheads = 2\n", "did you mean 'settings'"),
 }
 

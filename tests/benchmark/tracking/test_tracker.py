@@ -162,6 +162,7 @@ def test_a_finished_run_has_everything(root: Path, tracker: Tracker) -> None:
         "host": "h1",
     }
     tags |= {"data_source": "generated:play/v1/seed0/60 trajectories"}
+    tags |= {"score": "success", "score_meaning": "share of the episodes that succeed"}
     tags |= {"mujoco": "3.3.7", "git_dirty": "false", "attempt": "1", "pack": ""}
     assert {name: row[f"tags.{name}"] for name in tags} == tags
     assert "tags.config_hash" in row

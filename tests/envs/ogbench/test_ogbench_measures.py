@@ -56,6 +56,7 @@ def test_an_episode_counts_presses_up_to_the_state_its_last_reward_describes():
         "presses": 2.0,
         "control_best": -1.5,
         "control_success": 0.25,
+        "above_control": 0.5,
     }
     assert asked == [2]
 

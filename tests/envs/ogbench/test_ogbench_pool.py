@@ -142,6 +142,8 @@ def test_a_solved_puzzle_and_its_measures(environment: Callable[[str], Environme
     np.testing.assert_array_equal(sparse.rewards, [-1] * 25 + [0])
     assert dense.measures == sparse.measures
     measures = dict(dense.measures or {})
+    assert measures["above_control"] == -measures["control_best"]
+    assert measures.pop("above_control") == pytest.approx(3.9, abs=0.06)
     assert measures.pop("control_best") == pytest.approx(-3.9, abs=0.06)
     assert measures.pop("control_success") == pytest.approx(2 / 81, abs=0.009)
     assert measures == {"success": 1, "return": -93, "length": 26, "best": 0, "presses": 2}

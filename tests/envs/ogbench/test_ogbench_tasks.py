@@ -28,6 +28,7 @@ TABLE = {
 SCENE = "scene-play-singletask-task3-v0"
 QUADRUPLE = "cube-quadruple-play-singletask-task2-v0"
 MAZE = "humanoidmaze-large-navigate-singletask-task5-v0"
+ANTS = "antmaze-large-navigate-singletask-task1-v0"
 SHARDED = "cube-quadruple-play-singletask-task1-v0"
 
 
@@ -88,6 +89,16 @@ def test_identities():
     assert (defaults["procedure"], defaults["seed"], defaults["episodes"]) == ("play", 0, 1000)
 
 
+def test_a_preset_names_a_procedure_for_each_kind_of_domain():
+    """So that its word for manipulation keeps nobody from a maze."""
+    for size in ({"procedure": ["noisy", "navigate"]}, {"procedure": ("noisy", "navigate")}):
+        assert identity(tasks()[SCENE], "generated", size)["procedure"] == "noisy"
+        assert identity(tasks()[ANTS], "generated", size)["procedure"] == "navigate"
+    assert identity(tasks()[SCENE], "generated", {"procedure": ["noisy"]}) == identity(
+        tasks()[SCENE], "generated", {"procedure": "noisy"}
+    )
+
+
 def test_an_identity_leads_back_to_its_domain():
     for domain in domains().values():
         task = domain.tasks[0]
@@ -106,6 +117,9 @@ def test_an_identity_leads_back_to_its_domain():
             r"cannot be generated: fetch .*download humanoidmaze-large, or .* --data official --data-dir DIR\.$",
         ),
         (SCENE, "generated", {"procedure": "navigate"}, "by 'navigate': choose play or noisy"),
+        (SCENE, "generated", {"procedure": ["walk", "navigate"]}, "by 'walk' or 'navigate': choose play or noisy"),
+        (SCENE, "generated", {"procedure": []}, "by no procedure: choose play or noisy"),
+        (SCENE, "generated", {"procedure": 3}, "by 3: choose play or noisy"),
         (SCENE, "generated", {"episode": 5}, "unknown setting 'episode' .* did you mean episodes"),
         (SCENE, "generated", {"episodes": 0}, "episodes .* is 0: give an integer from 1"),
         (SCENE, "generated", {"seed": True}, "seed .* is True"),

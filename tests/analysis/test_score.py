@@ -24,7 +24,7 @@ def above(success: float, score: float | None, **more: Any) -> dict[str, Any]:
     """A run whose preset ranks by ``above``, which grows by 2 online."""
     final = {} if score is None else {"offline_above": score, "online_above": score + 2}
     tags: dict[str, Any] = {"score": "above", "score_meaning": MEANING}
-    return run(success, success, **(tags | {"final": final} | more))
+    return run(success, success, "FINISHED", **(tags | {"final": final} | more))
 
 
 def of(method: str, success: float, measured: tuple[float, ...], **more: Any) -> list[dict[str, Any]]:

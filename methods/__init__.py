@@ -34,13 +34,21 @@ def load(name: str) -> type[Method]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a stranger's file can do anything while it is imported, and ends nothing by it
-        raise UnavailableMethod(f"methods/{name}.py cannot be imported: {type(error).__name__}: {error}") from error
+        raise UnavailableMethod(f"methods/{name}.py cannot be imported: {told(error)}") from error
     if not (FOLDER / f"{name}.toml").is_file():
         raise UnavailableMethod(f"methods/{name}.py has no methods/{name}.toml beside it")
     cls = _only_method(module, Method, name)
     if wrong := _what_is_wrong(cls):
         raise UnavailableMethod(f"methods/{name}.py: {cls.__name__} {wrong}")
     return cls
+
+
+def told(error: BaseException) -> str:
+    """What a stranger's error says, if it can say it."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
 
 
 def _only_method(module: ModuleType, parent: type[Method], name: str) -> type[Method]:
@@ -62,7 +70,7 @@ def _what_is_wrong(cls: type[Method]) -> str:
     try:
         hints = get_type_hints(cls)
     except Exception as error:  # whatever an annotation says is evaluated here
-        return f"has an annotation that can't be resolved ({error})"
+        return f"has an annotation that can't be resolved ({told(error)})"
     own = inspect.get_annotations(cls)
     fields = [name for name in own if hints[name] is not ClassVar and get_origin(hints[name]) is not ClassVar]
     if undeclared := [name for name in fields if name not in cls.__dataclass_fields__]:

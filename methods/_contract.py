@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from methods._flow import flow_matching
 from methods._given import Act, Array, Backbone, Batch, Copy, Draw, Losses, Problem, Views, named_key
@@ -66,13 +66,13 @@ class Method(Traced):
     fine-tuning (of the base policy), steering (of a base policy that stays as cloned), or cloning."""
     averaged: ClassVar[tuple[str, ...]] = ("critic",)
     """Networks with a slow copy, beside the value rule's."""
-    average_every: ClassVar[int] = 1
+    average_every: ClassVar[Count] = 1
     """Slow copies move in iterations that are a multiple of this."""
-    clip_norm: ClassVar[float] = 0.0
+    clip_norm: ClassVar[NonNegative] = 0.0
     """Global norm over all networks together that gradients are clipped to; 0 is no clipping."""
     critic_terms: ClassVar[tuple[str, ...]] = ()
     """Terms of `losses` that train the critic."""
-    published_backbone: ClassVar[str] = "reference"
+    published_backbone: ClassVar[Literal["reference", "paper"]] = "reference"
     """The backbone that its published numbers were made with, for ``--backbone as_published``."""
     known_failures: ClassVar[Mapping[str, str]] = {}
     """Checks of the contract test that it fails, each with the reason."""

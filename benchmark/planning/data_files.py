@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import ConfigDict, Field
@@ -17,13 +17,15 @@ from pydantic import ConfigDict, Field
 import methods
 from benchmark.planning.errors import SettingsError, nearest
 from benchmark.planning.run_settings import Settings
-from benchmark.planning.words import MOST_SEEDS
+from benchmark.planning.words import MOST_SEEDS, OWNERS
 from envs import load_suite, suites
 from envs._documents import STRICT, DocumentError, Schema, checked, read
 from envs._suite import SUCCESS
 from methods._contract import Method
 from methods._values import RULES
 
+RESERVED = (*OWNERS, "all")
+"""Words of commands that stand where a method's name may stand."""
 PRESETS = Path(__file__).parent / "presets"
 Values = dict[str, Any]
 """Of settings and hyperparameters, with an optional source; held against their fields."""
@@ -140,9 +142,12 @@ def _preset_table(folder: Path, suite: str, preset: str) -> Preset:
 
 
 @cache
-def every_domain() -> frozenset[str]:
-    """Domains of all suites."""
-    return frozenset(task.domain for suite in suites() for task in load_suite(suite).tasks().values())
+def every_domain() -> frozenset[str] | None:
+    """Domains of all suites; none where a suite can't say its own, which is no fault of a method that knows them."""
+    try:
+        return frozenset(task.domain for suite in suites() for task in load_suite(suite).tasks().values())
+    except DocumentError:
+        return None
 
 
 def method_file(name: str) -> MethodFile:
@@ -154,7 +159,7 @@ def method_file(name: str) -> MethodFile:
 def _method_file(folder: Path, name: str, cls: type[Method]) -> MethodFile:
     file = f"methods/{name}.toml"
     found = read(folder / f"{name}.toml", MethodFile, file)
-    only(f"{file} [domain]", found.domain, every_domain())
+    only(f"{file} [domain]", found.domain, every_domain() or found.domain)
     only(f"{file} [preset]", found.preset, preset_names())
     only(f"{file} [cost]", found.cost, preset_names())
 
@@ -176,21 +181,72 @@ def _method_file(folder: Path, name: str, cls: type[Method]) -> MethodFile:
 
 def check_complete(name: str, cls: type[Method], given: Iterable[str]) -> None:
     """Raise where a hyperparameter has no value among those that are ``given``."""
-    if missing := sorted(set(fields_of(cls)).difference(given, ("best_of_n",))):
-        raise SettingsError(f"{missing[0]!r} of {name} has no value; give one in methods/{name}.toml [default]")
+    if without := missing(cls, given):
+        raise SettingsError(f"{without[0]!r} of {name} has no value; give one in methods/{name}.toml [default]")
+
+
+def missing(cls: type[Method], given: Iterable[str]) -> list[str]:
+    """Hyperparameters that are not given, and need to be."""
+    return sorted(set(fields_of(cls)).difference(given, ("best_of_n",)))
+
+
+@cache
+def check_class(name: str, cls: type[Method]) -> None:
+    """Raise on a method that no run could be built of, whatever its values."""
+    if name in RESERVED:
+        raise SettingsError(f"methods/{name}.py has a name that means something else in commands; call it otherwise")
+    if common := sorted(set(fields_of(cls)) & set(fields_of(Settings))):
+        raise SettingsError(
+            f"methods/{name}.py has the field {common[0]!r}, which is a setting of every run; call it otherwise"
+        )
+    for word, declared in get_type_hints(Method, include_extras=True).items():
+        if get_origin(declared) is ClassVar and word != "known_failures":  # whose reader is a test
+            checked(getattr(cls, word), get_args(declared)[0], f"methods/{name}.py", word)
+
+
+def build(name: str, cls: type[Method], values: Mapping[str, Any]) -> Method:
+    """The method with these hyperparameters. Raises SettingsError where it does not take them."""
+    try:
+        return cls(**values)
+    except Exception as error:  # a stranger's file refuses values as it likes
+        given = ", ".join(f"{key}={value}" for key, value in values.items())
+        raise SettingsError(f"method {name} can't be made with {given} ({methods.told(error)})") from error
+
+
+def check_values(name: str, cls: type[Method], found: MethodFile) -> None:
+    """Raise where the method does not take the values that its file has for it somewhere."""
+    own = fields_of(cls)
+    tables = [{}, *found.domain.values(), *(values for preset in found.preset.values() for values in preset.values())]
+    for table in tables:
+        values = {key: value for key, value in (found.default | table | found.run).items() if key in own}
+        if not missing(cls, values):
+            build(name, cls, values)
+
+
+def usable(name: str) -> type[Method]:
+    """A method that a run can be made of, once all its hyperparameters have values. Raises UnavailableMethod with the
+    reason."""
+    cls = methods.load(name)
+    try:
+        check_class(name, cls)
+        check_values(name, cls, method_file(name))
+    except DocumentError as error:
+        raise methods.UnavailableMethod(str(error)) from error
+    return cls
 
 
 def available() -> tuple[dict[str, type[Method]], dict[str, str]]:
-    """Methods by name whose code and data file can be used, and for each other one the reason."""
-    usable, reasons = methods.available()
-    for name, cls in list(usable.items()):
+    """Methods by name that can be used, and for each other one the reason."""
+    found: dict[str, type[Method]] = {}
+    reasons: dict[str, str] = {}
+    for name in methods.names():
         try:
-            found = method_file(name)
-            check_complete(name, cls, (*found.default, *found.run))
-        except DocumentError as error:
-            del usable[name]
+            cls, table = usable(name), method_file(name)
+            check_complete(name, cls, (*table.default, *table.run))
+            found[name] = cls
+        except (methods.UnavailableMethod, SettingsError) as error:
             reasons[name] = str(error)
-    return usable, reasons
+    return found, reasons
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import Any, NotRequired
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
-from benchmark.planning.data_files import fields_of, preset_table, rule_values
+from benchmark.planning.data_files import build, fields_of, preset_table, rule_values
 from benchmark.planning.errors import SettingsError, nearest
 from benchmark.planning.request import OWN, PRESET, Request
 from benchmark.planning.run_settings import Settings, before, told
@@ -173,8 +173,8 @@ def value_rule(configuration: Mapping[str, Any], method: Method) -> ValueRule:
 
 
 def build_method(cls: type[Method], configuration: Mapping[str, Any]) -> Method:
-    """The method with a cell's hyperparameters."""
-    return cls(**{**before(cls), **configuration["hyperparameters"]})
+    """The method with a cell's hyperparameters. Raises SettingsError where it does not take them."""
+    return build(cls.__module__.rpartition(".")[2], cls, {**before(cls), **configuration["hyperparameters"]})
 
 
 def as_settings(values: Mapping[str, Any]) -> Settings:

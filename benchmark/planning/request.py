@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import methods as all_methods
-from benchmark.planning.data_files import available, fields_of, method_file, preset_table
+from benchmark.planning.data_files import available, fields_of, method_file, preset_table, usable
 from benchmark.planning.errors import SettingsError, check_word, in_short, nearest
 from benchmark.planning.run_settings import Settings
 from benchmark.planning.settings import BACKBONES_ASKED, Layer
-from benchmark.planning.words import COMMAND_LINE, Assignment, Sweep, assignment_of, seeds_of, sweep_of
+from benchmark.planning.words import COMMAND_LINE, OWNERS, Assignment, Sweep, assignment_of, seeds_of, sweep_of
 from envs import load_suite, suites
-from envs._documents import DocumentError, checked
+from envs._documents import checked
 from envs._suite import Suite, Task
 from methods._contract import Method
 from methods._values import RULES
@@ -31,8 +31,6 @@ REFERENCE = "reference"
 """The backbone that is not said."""
 DATA = ("official", "generated", "auto", PRESET)
 VALUES = (OWN, *RULES)
-OWNERS = ("run", "value", "data")
-"""What can be set beside methods."""
 
 
 @dataclass(frozen=True)
@@ -159,10 +157,10 @@ def check_suite(name: str) -> None:
 def select_methods(text: str) -> dict[str, type[Method]]:
     """'all' or a comma-separated list, as classes by name."""
     if text == "all":
-        usable, reasons = available()
-        if not usable:
+        found, reasons = available()
+        if not found:
             raise SettingsError(f"no method can be used; the first of them since {next(iter(reasons.values()))}")
-        return usable
+        return found
     chosen: dict[str, type[Method]] = {}
     for name in text.split(","):
         if name in chosen:
@@ -171,9 +169,8 @@ def select_methods(text: str) -> dict[str, type[Method]]:
             hint = nearest(name, all_methods.names())
             raise SettingsError(f"unknown method {name!r}; see --help for the list{hint}")
         try:
-            chosen[name] = all_methods.load(name)
-            method_file(name)
-        except (all_methods.UnavailableMethod, DocumentError) as error:
+            chosen[name] = usable(name)
+        except all_methods.UnavailableMethod as error:
             raise SettingsError(f"method {name!r} is unavailable: {error}") from error
     return chosen
 

@@ -16,6 +16,8 @@ from typing import Any
 
 from benchmark.planning.errors import SettingsError
 
+OWNERS = ("run", "value", "data")
+"""What can be set beside methods."""
 MOST_SEEDS = 10_000
 SEED_BITS = 32
 """A seed is a number of so many bits: a larger one would be one of these again."""

@@ -28,6 +28,21 @@ class Twice(Flow):
     beta: Fraction
 '''
 DATA = b"[default]\nbeta = 0.5\n"
+REFUSES = """
+    def __post_init__(self):
+        if self.beta == 0.5:
+            raise ValueError("not half")
+"""
+WORDLESS = """
+    def __post_init__(self):
+        raise Wordless
+
+
+class Wordless(Exception):
+    def __str__(self):
+        raise RuntimeError
+"""
+FIXED = "beta: float = __import__('dataclasses').field(init=False, default=0.5)"
 METHODS: dict[str, tuple[str, bytes, str]] = {
     "default_a_number": (GOOD, b"default = 3\n", "default in methods/default_a_number.toml is 3; it must be a table"),
     "default_a_list": (GOOD, b"default = [1]\n", "it must be a table"),
@@ -54,6 +69,20 @@ METHODS: dict[str, tuple[str, bytes, str]] = {
     "no_dataclass": (GOOD.replace("@dataclass(frozen=True)\n", ""), DATA, "write @dataclass(frozen=True) above it"),
     "no_such_type": (GOOD.replace("beta: Fraction", "beta: 'Fractoin'"), DATA, "an annotation that can't be resolved"),
     "no_type_of_a_file": (GOOD.replace("beta: Fraction", "beta: Array"), DATA, "nothing that a file can say"),
+    "refuses": (GOOD + REFUSES, DATA, "method refuses can't be made with beta=0.5 (ValueError: not half)"),
+    "refuses_elsewhere": (GOOD + REFUSES, DATA.replace(b"0.5", b"0.4") + b"[domain.bandit]\nbeta = 0.5\n", "not half"),
+    "refuses_wordless": (GOOD + WORDLESS, DATA, "can't be made with beta=0.5 (Wordless)"),
+    "leaves_wordless": (GOOD + WORDLESS + "\nraise Wordless\n", DATA, "cannot be imported: Wordless"),
+    "setting_as_field": (GOOD.replace("beta: Fraction", "heads: int"), b"[default]\nheads = 3\n", "call it otherwise"),
+    "field_not_given": (GOOD.replace("beta: Fraction", FIXED), DATA, "can't be made with beta=0.5 (TypeError"),
+    "clip_norm_nan": (GOOD + "    clip_norm = float('nan')\n", DATA, "clip_norm in methods/clip_norm_nan.py is nan"),
+    "clip_norm_word": (GOOD + "    clip_norm = 'a'\n", DATA, "clip_norm in methods/clip_norm_word.py is 'a'"),
+    "clip_norm_negative": (GOOD + "    clip_norm = -1.0\n", DATA, "it must be at least 0"),
+    "average_never": (GOOD + "    average_every = 0\n", DATA, "average_every in methods/average_never.py is 0"),
+    "averaged_a_word": (GOOD + "    averaged = 'critic'\n", DATA, "averaged in methods/averaged_a_word.py is 'critic'"),
+    "backbone_of_nobody": (GOOD + "    published_backbone = 'papers'\n", DATA, "did you mean 'paper'"),
+    "run": (GOOD, DATA, "methods/run.py has a name that means something else in commands"),
+    "all": (GOOD, DATA, "methods/all.py has a name that means something else"),
     "thawed": (GOOD.replace("frozen=True", "frozen=False"), DATA, "cannot be imported: TypeError"),
 }
 PRESETS: dict[str, tuple[str, str]] = {
@@ -96,7 +125,10 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Said]:
     for name, (text, _) in PRESETS.items():
         (root / "benchmark" / "planning" / "presets" / f"{name}.toml").write_text(text)
     commands = {"help": ("--help",), "all": (*TOY, "--preset", "quick", "--executor", "local", "--dry-run")}
-    commands |= {f"method {name}": (*TOY, "--preset", "quick", "--methods", name, "--dry-run") for name in METHODS}
+    words = {name: name for name in METHODS} | {"all": "flow,all"}  # alone it is every method
+    commands |= {
+        f"method {name}": (*TOY, "--preset", "quick", "--methods", words[name], "--dry-run") for name in METHODS
+    }
     commands |= {f"preset {name}": (*TOY, "--preset", name, "--methods", "flow", "--dry-run") for name in PRESETS}
     return dict(zip(commands, said(root / "said", list(commands.values()), root), strict=True))
 

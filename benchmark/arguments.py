@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 
 from benchmark.execution.executors import EXECUTORS
 from benchmark.execution.work import STALE
@@ -22,6 +22,8 @@ from envs._documents import DocumentError
 
 SEVERAL = ("--tasks", "--domains", "--set", "--sweep")
 """Options that take several values, side by side or each after the option's name."""
+LISTS = ("--methods", "--seeds", "--tasks", "--domains")
+"""Options whose values are a list: with commas, spaces, or both."""
 
 
 KEPT = ("all", "parameters", "nothing")
@@ -72,11 +74,11 @@ class Arguments:
     """where the runs are carried out"""
     profile: Annotated[str, option("NAME|FILE", "gpu")] = ""
     """what a cluster's jobs look like: gpu, shared, cpu, or a TOML file (slurm/profiles); implies slurm"""
-    jobs: Annotated[int, Ge(0), option("N", "one for each core")] = 0
+    jobs: Annotated[int | None, Ge(1), option("N", "one for each core")] = None
     """worker processes of the local executor"""
-    limit: Annotated[int, Ge(0), option("N", "all")] = 0
+    limit: Annotated[int | None, Ge(1), option("N", "all")] = None
     """take so many unfinished cells at the most"""
-    budget_hours: Annotated[float, Ge(0), option("HOURS", "no limit")] = 0.0
+    budget_hours: Annotated[float | None, Gt(0), option("HOURS", "no limit")] = None
     """take what fits into so many device-hours, by the estimate"""
     order: Annotated[str, one_of(ORDERS, DEPTH)] = DEPTH
     """depth: all seeds of a method and task together; breadth: one seed of everything first"""
@@ -108,12 +110,32 @@ def description() -> str:
     return "\n".join(lines)
 
 
+def listed(words: list[str]) -> list[str]:
+    """Words in which lists are as their options want them, whichever way somebody wrote them."""
+    found: list[str] = []
+    name = ""
+    for word in words:
+        option_, equals, value = word.partition("=")
+        if word.startswith("--"):
+            name = option_
+            found += [name, value] if equals and name in LISTS else [word]
+        elif name not in LISTS or not word:
+            found.append(word)
+        elif name in SEVERAL:
+            found += [part.strip() for part in word.split(",") if part.strip()]
+        elif found[-1] == name:
+            found.append(word)
+        else:
+            found[-1] = f"{found[-1].rstrip(', ')},{word}"
+    return found
+
+
 def gathered(words: list[str]) -> list[str]:
     """The values of each option of SEVERAL together, behind one mention of it; none is a LaunchError."""
     values: dict[str, list[str]] = {}
     others: list[str] = []
     place = others
-    for word in words:
+    for word in listed(words):
         name, equals, value = word.partition("=")
         if name in SEVERAL:
             place = values.setdefault(name, [])

@@ -33,6 +33,7 @@ from benchmark.tracking.pusher import Pusher
 from benchmark.tracking.store import prepare
 from benchmark.tracking.tracker import Tracker
 from envs import load_suite
+from envs._addresses import shown
 from envs._command_line import carried_out, place
 from envs._processors import cores
 from envs._suite import SuiteError
@@ -64,8 +65,8 @@ def check_words(arguments: Arguments, executor: str, plan: Plan) -> None:
         )
     if arguments.mirror and all(identity["source"] != "official" for identity in identities(plan.packs)):
         raise LaunchError(
-            f"--mirror {arguments.mirror} is where official data come from, and this plan has none; leave it out, or "
-            "say --data official"
+            f"--mirror {shown(arguments.mirror)} is where official data come from, and this plan has none; leave it "
+            "out, or say --data official"
         )
 
 
@@ -223,7 +224,7 @@ def run(words: list[str]) -> int:
         return 0
     plan = make(request, place(arguments.data_dir))
     check_words(arguments, name, plan)
-    portion = Portion(arguments.order, arguments.limit, 3600 * arguments.budget_hours)
+    portion = Portion(arguments.order, arguments.limit or 0, 3600 * (arguments.budget_hours or 0))
     stale = arguments.stale or (RERUN if name == "local" else REFUSE)
     root = place(arguments.out)
     work = look(root, plan, portion, stale, name != "local" and not arguments.dry_run)
@@ -242,7 +243,8 @@ def run(words: list[str]) -> int:
 
 
 def command(words: list[str]) -> str:
-    return "python -m benchmark.launch " + shlex.join(words)
+    """These words as a command to give again, in which an address stands without its password."""
+    return "python -m benchmark.launch " + shlex.join(map(shown, words))
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ def option(metavar: str | None = None, usual: str | None = None) -> Any:
 def parsed(kind: type[Arguments], program: str, words: list[str], description: str | None = None) -> Arguments:
     """``words`` as a ``kind``, a dataclass whose docstrings are the help; prints that and ends where it is asked to."""
     _check(words)
+    words = _plain_numbers(kind, words)
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -66,14 +67,45 @@ def _check(words: Sequence[str]) -> None:
             raise CommandLineError(f"{first} and {told} are both given; leave one of them out")
 
 
+def _numbers(kind: type) -> dict[str, type]:
+    """Options that are one number, and of which type."""
+    plain = {name: get_args(hint) or (hint,) for name, hint in get_type_hints(kind).items()}
+    return {
+        f"--{name.replace('_', '-')}": int if int in types else float
+        for name, types in plain.items()
+        if {int, float} & set(types) and set(types) <= {int, float, type(None)}
+    }
+
+
+def _plain_numbers(kind: type, words: Sequence[str]) -> list[str]:
+    """Words in which a number is as the parser wants it, who knows no 1e3 for an integer."""
+    numbers, found = _numbers(kind), list(words)
+    for place, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        of = numbers.get(name.replace("_", "-"))
+        if of is None or (not equals and place + 1 == len(words)):
+            continue
+        value = value if equals else words[place + 1]
+        try:
+            number = float(value)
+            if of is int and not number.is_integer():
+                raise ValueError(value)
+        except (ValueError, OverflowError) as error:
+            what = "an integer" if of is int else "a number"
+            raise CommandLineError(f"{name} is {value!r}; it must be {what}") from error
+        text = str(int(number)) if of is int and not re.fullmatch(r"[+-]?\d+", value) else value
+        found[place if equals else place + 1] = f"{name}={text}" if equals else text
+    return found
+
+
 def _check_ranges(arguments: Any) -> None:
-    """Raise on a number that is none of those that its option takes, by the range in its annotation."""
+    """Raise on a number that is none of those that its option takes, by the range in its annotation; one that was left
+    out and is none needs no range."""
     for name, kind in get_type_hints(type(arguments), include_extras=True).items():
         limits = [each for each in getattr(kind, "__metadata__", ()) if isinstance(each, BaseMetadata | Interval)]
-        if limits:
-            checked(
-                getattr(arguments, name), Annotated[(get_args(kind)[0], *limits)], "", f"--{name.replace('_', '-')}"
-            )
+        value = getattr(arguments, name)
+        if limits and value is not None:
+            checked(value, Annotated[(type(value), *limits)], "", f"--{name.replace('_', '-')}")
 
 
 def _sentence(box: str) -> str:

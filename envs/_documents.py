@@ -108,7 +108,7 @@ def checked(value: Any, kind: Any, name: str, key: str = "") -> Any:
 
 def _first(error: ValidationError, kind: Any, name: str, key: str) -> str:
     found = error.errors(include_url=False)
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    more = " (and there is more)" if len(found) > 1 else ""
     return _sentence(found[0], kind, name, key) + more
 
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.planning.errors import LaunchError
-from benchmark.tracking.address import TrackingError, default_uri, shown
+from benchmark.tracking.address import TrackingError, default_uri
 from benchmark.tracking.store import reach
+from envs._addresses import shown
 from envs._command_line import carried_out, parsed, place
 from slurm.cluster import SlurmError, ask
 from slurm.probe import Finding, options, probe

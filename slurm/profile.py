@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,8 +38,40 @@ def _as_text(value: Any) -> Any:
     return str(value) if type(value) in (int, float) else value
 
 
+def _name(text: str) -> str:
+    """An option of a job's script ends at a space, and what follows would be an option of its own."""
+    if re.search(r"[\s#'\"\\]", text):
+        raise ValueError(f"{text!r} is no name of a cluster's: it has a space, a quote or a # in it")
+    return text
+
+
+def _program(text: str) -> str:
+    """What starts Python, as the shell takes it apart."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no command ({str(error).lower()})") from error
+    if text and not words:
+        raise ValueError(f"{text!r} is no command; leave it empty for the Python of the launch")
+    return text
+
+
+def _option(name: str) -> str:
+    """What a profile has a word of its own for would be said twice."""
+    if own := OWN_WORDS.get(name.lstrip("-").replace("_", "-")):
+        raise ValueError(f"{name!r} has a word of its own here; say {own}")
+    return name
+
+
+OWN_WORDS = {
+    **{name: name for name in ("partition", "account", "qos", "constraint", "gres")},
+    **{"time": "time_minutes", "cpus-per-task": "cpus", "mem": "memory_gb", "mem-per-cpu": "memory_gb"},
+    **{"array": "array_parallelism", "signal": "signal_seconds"},
+}
+"""Options of a job that a profile says by another word, or this program by itself."""
 Word = Annotated[str, AfterValidator(_one_line)]
-Words = dict[Word, Annotated[Word, BeforeValidator(_as_text)]]
+Name = Annotated[str, AfterValidator(_one_line), AfterValidator(_name)]
+Words = dict[Annotated[Word, AfterValidator(_option)], Annotated[Word, BeforeValidator(_as_text)]]
 Variables = dict[Annotated[str, AfterValidator(_variable)], Annotated[Word, BeforeValidator(_as_text)]]
 
 
@@ -53,17 +86,17 @@ class Profile(Schema):
     time_minutes: Count
     cpus: Count
     memory_gb: Annotated[float, Ge(0.1), Le(1e6)]
-    partition: Word = ""
-    account: Word = ""
-    qos: Word = ""
-    constraint: Word = ""
-    gres: Word = ""
+    partition: Name = ""
+    account: Name = ""
+    qos: Name = ""
+    constraint: Name = ""
+    gres: Name = ""
     array_parallelism: Count = 256
     signal_seconds: Annotated[int, Ge(0)] = 600
     packs_per_job: Count = 1
     seeds_per_pack: Annotated[int, Ge(0)] = 0
     exclude_after: Annotated[int, Ge(0)] = 3
-    python: Word = ""
+    python: Annotated[Word, AfterValidator(_program)] = ""
     setup: tuple[str, ...] = ()
     environment: Variables = Field(default_factory=dict)
     scratch: Word = ""

@@ -215,8 +215,9 @@ def executor_for(folder: Path, name: str, order: Order, profile: Profile, exclud
         "qos": profile.qos,
         "constraint": profile.constraint,
         "gres": profile.gres,
-        "exclude": ",".join(excluded),
+        "exclude": ",".join(filter(None, (profile.extra.get("exclude"), *excluded))),
     }
+    extra = {name: value for name, value in profile.extra.items() if name != "exclude"}
     executor.update_parameters(
         job_name=PREFIX + name,
         comment=f"plan {order.plan.name}",
@@ -228,7 +229,7 @@ def executor_for(folder: Path, name: str, order: Order, profile: Profile, exclud
         stderr_to_stdout=True,
         use_srun=profile.use_srun,
         wckey=None,  # submitit's own, which a site that keeps such keys would refuse
-        additional_parameters={"signal": warning, "requeue": True, **profile.extra},
+        additional_parameters={"signal": warning, "requeue": True, **extra},
         **{name: value for name, value in asked.items() if value},
     )
     return executor

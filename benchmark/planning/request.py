@@ -122,6 +122,11 @@ def check_owners(request: Request) -> None:
     for each in request.settings:
         check_owner(f"--set '{each}'", each.owner, [*OWNERS, *request.methods])
     for each in request.sweeps:
+        if each.owner in ("data", "value"):
+            raise SettingsError(
+                f"--sweep '{each}': what is swept belongs to methods or the run, so that all stand in one table; "
+                f"launch once for each value, with --set {each.owner}.{each.key}=VALUE"
+            )
         check_owner(f"--sweep '{each}'", each.owner, ["run", *request.methods])
     if request.value == OWN and request.given("value"):
         raise SettingsError("--set value.* needs --value; without it each method keeps its own rule")
@@ -162,7 +167,7 @@ def select_methods(text: str) -> dict[str, type[Method]]:
             raise SettingsError(f"no method can be used; the first of them since {next(iter(reasons.values()))}")
         return found
     chosen: dict[str, type[Method]] = {}
-    for name in text.split(","):
+    for name in map(str.strip, text.split(",")):
         if name in chosen:
             raise SettingsError(f"--methods {text} names {name} twice; leave one of them out")
         if name not in all_methods.names():
@@ -179,7 +184,9 @@ def select_tasks(name: str, patterns: Sequence[str], domains: Sequence[str], usu
     """The tasks that patterns and domains leave, in the suite's order; the ``usual`` ones where neither is given."""
     suite = load_suite(name)
     known = suite.tasks()
-    within = {domain_called(name, suite, word) for word in domains}
+    check_twice("--tasks", patterns, patterns)
+    within = [domain_called(name, suite, word) for word in domains]
+    check_twice("--domains", within, domains)
     globs = tuple(patterns) or (("*",) if domains else tuple(usual))
     for pattern in globs:
         if not fnmatch.filter(known, pattern):
@@ -192,6 +199,15 @@ def select_tasks(name: str, patterns: Sequence[str], domains: Sequence[str], usu
     if not tasks:
         raise SettingsError("no task is in both --tasks and --domains; widen one of them")
     return tasks
+
+
+def check_twice(what: str, meant: Sequence[str], words: Sequence[str]) -> None:
+    """Raise where two of these words mean the same."""
+    for place, each in enumerate(meant):
+        if each in meant[:place]:
+            first, second = words[meant.index(each)], words[place]
+            names = f"names {first} twice" if first == second else f"{first} and {second} are one domain"
+            raise SettingsError(f"{what} {' '.join(words)}: {names}; leave one of them out")
 
 
 def domain_called(name: str, suite: Suite, word: str) -> str:

@@ -56,7 +56,7 @@ class Sweep:
 
 def seeds_of(text: str) -> tuple[int, ...]:
     """'0-3,7' -> (0, 1, 2, 3, 7)."""
-    parts = [re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part) for part in text.split(",")]
+    parts = [re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part.strip()) for part in text.split(",")]
     seeds: list[int] = []
     for found in parts:
         if found is None:

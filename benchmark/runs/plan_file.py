@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from annotated_types import MinLen
+from annotated_types import Ge, Lt, MinLen
 
 from benchmark.planning.data_files import preset_table
 from benchmark.planning.errors import check_word
-from benchmark.planning.plan import Cell, Configuration, Pack, Plan
+from benchmark.planning.plan import PROTOCOL, Cell, Configuration, Pack, Plan
 from benchmark.planning.run_settings import recorded
+from benchmark.planning.words import SEED_BITS
 from benchmark.runs.records import write_json
 from envs import load_suite, suites
 from envs._documents import DocumentError, Schema, checked, read
@@ -30,7 +31,7 @@ class StoredPack(Schema):
 
     configuration: Configuration
     provenance: dict[str, str]
-    seeds: Annotated[tuple[int, ...], MinLen(1)]
+    seeds: Annotated[tuple[Annotated[int, Ge(0), Lt(2**SEED_BITS)], ...], MinLen(1)]
     words: tuple[str, ...]
 
 
@@ -108,6 +109,7 @@ def _check(path: Path, stored: StoredPlan) -> None:
     preset_table(stored.suite, stored.preset)
     tasks, kind = load_suite(stored.suite).tasks(), recorded()
     for pack in stored.packs:
+        checked(pack.configuration["protocol"], Literal[PROTOCOL], str(path), "protocol")
         check_word(f"suite in {path}", pack.configuration["suite"], (stored.suite,))
         check_word(f"preset in {path}", pack.configuration["preset"], (stored.preset,))
         check_word(f"task in {path}", pack.configuration["task"], tasks)

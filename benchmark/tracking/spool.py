@@ -20,8 +20,9 @@ from benchmark.runs.lease import holder
 from benchmark.runs.records import LEASE, SAVED, Done, Saved
 from benchmark.runs.superseded import is_superseded, key_of_folder
 from benchmark.tracking.address import OWN as OWN_STORE
-from benchmark.tracking.address import name_of, shown
+from benchmark.tracking.address import name_of
 from envs import load_suite
+from envs._addresses import shown
 from envs._documents import DocumentError, Schema, parsed, read
 from envs._suite import SUCCESS, SuiteError
 

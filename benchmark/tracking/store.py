@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from benchmark.runs.superseded import locked
-from benchmark.tracking.address import TrackingError, blotted, check, database, shown
+from benchmark.tracking.address import TrackingError, check, database
 from benchmark.tracking.spool import FolderError
+from envs._addresses import blotted, shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

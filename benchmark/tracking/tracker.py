@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.runs.superseded import LOCK, MARK, locked, others_of
-from benchmark.tracking.address import TrackingError, shown
+from benchmark.tracking.address import TrackingError
 from benchmark.tracking.spool import OPEN, FolderError, Pushed, Spool, note, sha256, stored
 from benchmark.tracking.store import client, experiment_of, reach, translated
+from envs._addresses import shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -21,7 +21,7 @@ LINE_SECONDS = 30.0
 """Between two lines of progress where there is no terminal."""
 RATE_SECONDS = 60.0
 """What a rate is of."""
-UNITS = {"k": 1_000, "M": 1_000_000}
+UNITS = {"k": 1_000, "K": 1_000, "M": 1_000_000, "m": 1_000_000}
 
 
 def domain_named(word: str) -> Domain:
@@ -39,11 +39,12 @@ def domain_named(word: str) -> Domain:
 
 
 def count_of(text: str) -> int:
-    """'2000', '100k' or '1M' as a number of rows."""
+    """'2000', '100k', '1M' or '1e6' as a number of rows."""
     digits, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
-    if not re.fullmatch("0*[1-9][0-9]{0,11}", digits, re.ASCII):
+    found = re.fullmatch(r"0*([1-9][0-9]{0,11})(?:[eE]\+?([0-9]))?", digits, re.ASCII)
+    if found is None:
         raise SuiteError(f"{text!r} is no number of transitions: write 2000, 100k or 1M.")
-    return int(digits) * unit
+    return int(found[1]) * 10 ** int(found[2] or 0) * unit
 
 
 def clock(seconds: float) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from envs._addresses import blotted, shown
 from envs._suite import Identity, Progress, SuiteError
 from envs.ogbench._environments import draw_nothing
 from envs.ogbench._files import check_size, checked, official_files, official_names, official_place, record_of
@@ -59,7 +60,7 @@ def fetch(url: str, target: Path, check: Callable[[Path], object], progress: Pro
             _transfer(url, part, lambda done, total: progress(f"downloading {target.name}", done, total))
         except urllib.error.HTTPError as error:
             raise SuiteError(
-                f"{url} answers {error.code} {error.reason}: name another address with --mirror URL."
+                f"{shown(url)} answers {error.code} {error.reason}: name another address with --mirror URL."
             ) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise _transfer_fault(url, part, error) from error
@@ -69,7 +70,7 @@ def fetch(url: str, target: Path, check: Callable[[Path], object], progress: Pro
         except SuiteError as error:
             part.unlink()
             raise SuiteError(
-                f"the download of {url} is unusable and was deleted ({error}); try again or use --mirror URL."
+                f"the download of {shown(url)} is unusable and was deleted ({error}); try again or use --mirror URL."
             ) from error
         part.replace(target)
 
@@ -130,9 +131,10 @@ def _transfer_fault(url: str, part: Path, error: OSError | http.client.HTTPExcep
         )
     if isinstance(error, PermissionError):
         return SuiteError(f"{part} may not be written: choose another folder with --data-dir DIR.")
+    seen, said = shown(url), blotted(str(error), url)
     if isinstance(error, ValueError):
-        return SuiteError(f"{url} is no address that can be fetched ({error}): mend --mirror URL.")
+        return SuiteError(f"{seen} is no address that can be fetched ({said}): mend --mirror URL.")
     return SuiteError(
-        f"{url} could not be fetched ({error}): run again to go on, name another address with --mirror URL, or put the "
+        f"{seen} could not be fetched ({said}): run again to go on, name another address with --mirror URL, or put the "
         f"file into {part.parent} yourself."
     )

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Interval, MinLen
 
 from envs._documents import Schema, read
 from envs._suite import Identity, SuiteError, Task, check_keys, count_in
@@ -27,7 +27,7 @@ class Generation:
     """How data of a domain can be generated, its usual procedure first; see ``tasks.toml``. What follows the procedures
     is for manipulation only."""
 
-    procedures: tuple[str, ...]
+    procedures: Annotated[tuple[Literal["play", "noisy", "navigate", "reach"], ...], MinLen(1)]
     targets: tuple[str, ...] = ()
     stacking: tuple[float, float] = (0.0, 0.0)
     random_actions: float = 0.0
@@ -81,7 +81,7 @@ class Facts(Schema):
     horizon: Count
     success_timing: Literal["pre", "post"]
     episodes: Count
-    rows: Count
+    rows: Annotated[int, Ge(2)]
     shards: Annotated[int, Ge(0)] = 0
     columns: dict[str, Count]
     clone: Literal["shared", "model", "none"]

@@ -48,7 +48,7 @@ WRONG = {
     "count = 1\n[inner]\nshare = nan": ("it must be a finite number",),
     "count = 1\n[several.a]\nshar = 0.1": ("'shar' in x.toml [several.a] is nothing", "did you mean 'share'?"),
     "count = 1\nname = 2020-01-01": ("put it in quotes",),
-    "count = 1.5\nflag = 2\nname = 4": ("count in x.toml", "(and 2 more)"),
+    "count = 1.5\nflag = 2\nname = 4": ("count in x.toml", "(and there is more)"),
     f'count = "{"long" * 99}"': ("...; it must be an integer",),
 }
 

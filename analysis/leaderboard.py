@@ -102,7 +102,7 @@ def command(words: Sequence[str]) -> int:
     """Run with these words; 2 where they make no sense."""
     try:
         arguments = parsed(Arguments, "python -m analysis.leaderboard", words)
-        if () in arguments.store:
+        if () in arguments.store or "" in arguments.stores:
             raise CommandLineError("--store needs the address or the folder of a store")
         return main(arguments)
     except CommandLineError as error:

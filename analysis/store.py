@@ -81,7 +81,10 @@ def read_runs(store: str) -> pl.DataFrame:
 def _database(store: str) -> Path | None:
     """The SQLite file to read; None where MLflow's client has to be asked."""
     if "://" not in store:
-        return Path(store) / "mlflow.db"
+        folder = Path(os.path.expanduser(store))
+        if not folder.exists() and re.fullmatch(r"[\w.-]+:\d+(/.*)?", store):
+            raise StoreError(f"There is no folder {store}: name a server as http://{store}.")
+        return folder / "mlflow.db"
     if store.startswith("sqlite:///"):
         return Path(store.removeprefix("sqlite:///"))
     if not store.startswith(SERVERS):

@@ -113,20 +113,20 @@ def description() -> str:
 def listed(words: list[str]) -> list[str]:
     """Words in which lists are as their options want them, whichever way somebody wrote them."""
     found: list[str] = []
-    name = ""
-    for word in words:
-        option_, equals, value = word.partition("=")
-        if word.startswith("--"):
-            name = option_
-            found += [name, value] if equals and name in LISTS else [word]
-        elif name not in LISTS or not word:
-            found.append(word)
-        elif name in SEVERAL:
-            found += [part.strip() for part in word.split(",") if part.strip()]
-        elif found[-1] == name:
-            found.append(word)
+    left = list(words)
+    while left:
+        name, equals, value = left.pop(0).partition("=")
+        if name not in LISTS:
+            found.append(name + equals + value)
+            continue
+        said = [value] if equals else []
+        while left and not left[0].startswith("--"):
+            said.append(left.pop(0))
+        parts = [part.strip() for each in said for part in each.split(",") if part.strip()]
+        if not all(said) or not parts:
+            found += [name, *said]
         else:
-            found[-1] = f"{found[-1].rstrip(', ')},{word}"
+            found += [name, *(parts if name in SEVERAL else [",".join(parts)])]
     return found
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, ClassVar, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from methods._contract import Method
@@ -41,6 +42,15 @@ def load(name: str) -> type[Method]:
     if wrong := _what_is_wrong(cls):
         raise UnavailableMethod(f"methods/{name}.py: {cls.__name__} {wrong}")
     return cls
+
+
+def made(name: str, cls: type[Method], values: Mapping[str, Any]) -> Method:
+    """The method with these hyperparameters; raises UnavailableMethod where it does not take them."""
+    try:
+        return cls(**values)
+    except Exception as error:  # it refuses values as it likes
+        given = ", ".join(f"{key}={value}" for key, value in values.items())
+        raise UnavailableMethod(f"method {name} can't be made with {given} ({told(error)})") from error
 
 
 def told(error: BaseException) -> str:

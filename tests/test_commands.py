@@ -32,7 +32,7 @@ WRONG: dict[str, tuple[str, tuple[str, ...], str]] = {
     "an option twice alike": ("benchmark.track", ("--follow", "--follow"), "--follow and --follow are both given"),
     "an empty option": ("benchmark.status", ("--out", ""), "there is an empty word after --out"),
     "an empty option in one word": ("benchmark.methods", ("--suite=",), "--suite is empty"),
-    "half a round": ("benchmark.speed", ("--rounds", "1.5"), "--rounds"),
+    "half a round": ("benchmark.speed", ("--rounds", "1.5"), "--rounds is '1.5'; it must be an integer"),
 }
 
 

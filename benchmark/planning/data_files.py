@@ -204,23 +204,14 @@ def check_class(name: str, cls: type[Method]) -> None:
             checked(getattr(cls, word), get_args(declared)[0], f"methods/{name}.py", word)
 
 
-def build(name: str, cls: type[Method], values: Mapping[str, Any]) -> Method:
-    """The method with these hyperparameters. Raises SettingsError where it does not take them."""
-    try:
-        return cls(**values)
-    except Exception as error:  # a stranger's file refuses values as it likes
-        given = ", ".join(f"{key}={value}" for key, value in values.items())
-        raise SettingsError(f"method {name} can't be made with {given} ({methods.told(error)})") from error
-
-
 def check_values(name: str, cls: type[Method], found: MethodFile) -> None:
-    """Raise where the method does not take the values that its file has for it somewhere."""
+    """Raise UnavailableMethod where the method does not take the values that its file has for it somewhere."""
     own = fields_of(cls)
     tables = [{}, *found.domain.values(), *(values for preset in found.preset.values() for values in preset.values())]
     for table in tables:
         values = {key: value for key, value in (found.default | table | found.run).items() if key in own}
         if not missing(cls, values):
-            build(name, cls, values)
+            methods.made(name, cls, values)
 
 
 def usable(name: str) -> type[Method]:

@@ -13,7 +13,8 @@ from typing import Any, NotRequired
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
-from benchmark.planning.data_files import build, fields_of, preset_table, rule_values
+import methods
+from benchmark.planning.data_files import fields_of, preset_table, rule_values
 from benchmark.planning.errors import SettingsError, nearest
 from benchmark.planning.request import OWN, PRESET, Request
 from benchmark.planning.run_settings import Settings, before, told
@@ -174,7 +175,11 @@ def value_rule(configuration: Mapping[str, Any], method: Method) -> ValueRule:
 
 def build_method(cls: type[Method], configuration: Mapping[str, Any]) -> Method:
     """The method with a cell's hyperparameters. Raises SettingsError where it does not take them."""
-    return build(cls.__module__.rpartition(".")[2], cls, {**before(cls), **configuration["hyperparameters"]})
+    name = cls.__module__.rpartition(".")[2]
+    try:
+        return methods.made(name, cls, {**before(cls), **configuration["hyperparameters"]})
+    except methods.UnavailableMethod as error:
+        raise SettingsError(str(error)) from error
 
 
 def as_settings(values: Mapping[str, Any]) -> Settings:

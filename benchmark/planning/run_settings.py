@@ -87,8 +87,8 @@ def check(settings: Mapping[str, Any]) -> None:
             )
         if settings["start_training"] < settings["chunk_length"]:
             raise SettingsError("sampling is balanced; start_training must be at least chunk_length")
-    if settings["offline_steps"] == 0 and settings["online_steps"] < settings["start_training"]:
+    if 0 < settings["online_steps"] < settings["start_training"]:
         raise SettingsError(
             f"online_steps is {settings['online_steps']} and training starts at {settings['start_training']}, so that "
-            "nothing would be trained; raise online_steps or lower start_training"
+            "nothing would be trained online; raise online_steps, lower start_training, or set online_steps=0"
         )

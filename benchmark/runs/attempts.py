@@ -52,12 +52,14 @@ class Line(Schema):
 
 def attempts_of(folder: Path) -> list[dict[str, Any]]:
     """The lines of a run's attempts, but for those that a crash of the machine left illegible. Raises DocumentError for
-    one that can be read and says what no attempt would."""
+    one that can be read and says what no attempt would, and for a folder in its place."""
     path, mend = folder / "attempts.jsonl", f"mend that line, or delete {folder} to make the run anew"
     try:
         lines = path.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:
         return []
+    except IsADirectoryError as error:
+        raise DocumentError(f"{path} is a folder; delete {folder} to make the run anew") from error
     found = []
     for number, line in enumerate(lines, start=1):
         value = _legible(line)

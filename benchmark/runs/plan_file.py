@@ -119,7 +119,7 @@ def _check(path: Path, stored: StoredPlan) -> None:
 def load_all(root: Path) -> tuple[list[Stored], list[str]]:
     """Every plan under a root, oldest first, and a sentence for each that can't be read."""
     found, damaged = [], []
-    for path in sorted(root.glob("plans/*.json"), key=lambda path: path.stat().st_mtime):
+    for path in sorted(root.glob("plans/*.json"), key=lambda path: path.lstat().st_mtime):  # a link may lead nowhere
         try:
             found.append(load(path))
         except PlanFileError as error:

@@ -172,8 +172,10 @@ class Spool:
     def _finals(self) -> list[Point]:
         lines = _lines(self.metrics[self.metrics[:-1].rfind(b"\n") + 1 :], self.folder / "metrics.jsonl")
         last = lines[-1] if lines else Line(t=self.begun or 0, step=0, m={})
-        final = read(self.folder / "done.json", Done).final
-        numbers = {f"final/{name}": value for name, value in final.items() if value is not None}
+        done = read(self.folder / "done.json", Done)
+        if done.metrics_sha256 and done.metrics_sha256 != sha256(self.metrics):
+            raise DocumentError("metrics.jsonl is not what it was when the run ended")
+        numbers = {f"final/{name}": value for name, value in done.final.items() if value is not None}
         numbers |= {f"cost/{name}": value for name, value in cost_of(self.attempts)._asdict().items()}
         return [Point(name, v, last.t, last.step) for name, v in numbers.items() if math.isfinite(v)]
 

@@ -101,6 +101,8 @@ def _ask_server(uri: str) -> None:
 
 
 def _check_header(path: Path) -> None:
+    if path.is_dir():
+        raise TrackingError(f"{path} is a folder where a database should be: move it away.")
     with path.open("rb") as file:
         if file.read(16) != b"SQLite format 3\0":
             raise TrackingError(f"{path} is no database: move it away, and what it held is sent anew from the runs.")

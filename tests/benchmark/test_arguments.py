@@ -21,6 +21,20 @@ def test_an_option_may_be_given_several_times(words: list[str]) -> None:
     assert parse(["--suite", "toy", *words]).set == OVERRIDES
 
 
+@pytest.mark.parametrize("words", [["a,b"], ["a, b"], ["a", "b"], ["a,", "b"], ["a", ",b"]])
+@pytest.mark.parametrize("option", ["--methods", "--tasks", "--domains", "--seeds"])
+def test_a_list_may_have_commas_or_spaces(option: str, words: list[str]) -> None:
+    for said in ([option, *words], [f"{option}={words[0]}", *words[1:]]):
+        found = getattr(parse(["--suite", "toy", *said, "--dry-run"]), option[2:])
+        assert [word.strip() for word in (found.split(",") if isinstance(found, str) else found)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("text", "value"), [("10", 10), ("1e1", 10), ("10.0", 10), ("+10", 10)])
+def test_a_number_is_an_integer_however_it_is_written(text: str, value: int) -> None:
+    for words in (["--limit", text], [f"--limit={text}"]):
+        assert parse(["--suite", "toy", *words]).limit == value
+
+
 def test_what_is_given_once_stays_where_it_is() -> None:
     words = ["--suite", "toy", "--seeds", "0-3", "--dry-run"]
     assert gathered(words) == words

@@ -46,6 +46,12 @@ WRONG = {
     "a partition of two lines": (LEAST + 'partition = "a\\nb"\n', "it must be one line of text"),
     "a warning after the end": (LEAST + "signal_seconds = -5\n", "must be at least 0"),
     "a warning before the start": (LEAST + "signal_seconds = 1200\n", "warn it later"),
+    "a partition with an option": (LEAST + 'partition = "a --exclusive"\n', "is no name of a cluster's"),
+    "a partition with a remark": (LEAST + 'partition = "a#b"\n', "is no name of a cluster's"),
+    "a program of spaces": (LEAST + 'python = "   "\n', "is no command; leave it empty"),
+    "a program with half a quote": (LEAST + 'python = "\'apptainer"\n', "is no command (no closing quotation)"),
+    "an option with a word of its own": (LEAST + "extra = {time = 5}\n", "say time_minutes"),
+    "an option as it is written": (LEAST + "extra = {cpus_per_task = 5}\n", "say cpus"),
     "a yes or no for a number": (LEAST.replace("cpus = 1", "cpus = true"), "must be an integer"),
 }
 

@@ -208,7 +208,7 @@ def test_balanced_batches_need_rows_of_their_own() -> None:
 
 def test_a_run_of_nothing_is_refused() -> None:
     assert "leaves nothing to do" in refused(offline_steps=0, online_steps=0)
-    assert "nothing would be trained; raise online_steps" in refused(offline_steps=0, online_steps=49)
+    assert "nothing would be trained online; raise online_steps" in refused(offline_steps=0, online_steps=49)
 
 
 def test_a_count_of_a_method_is_at_least_one() -> None:

@@ -120,6 +120,7 @@ def test_a_folder_of_something_else_is_not_to_be_deleted(tmp_path: Path):
 
 def test_counts_in_words():
     assert [count_of(text) for text in ("2000", "100k", "1M", "100M")] == [2000, 100_000, 1_000_000, 100_000_000]
+    assert [count_of(text) for text in ("1e6", "1E6", "2e3", "100K", "1m")] == [10**6, 10**6, 2000, 100_000, 10**6]
     for wrong in ("", "k", "1.5M", "-3", "0", "1G"):
         with pytest.raises(SuiteError, match="write 2000, 100k or 1M"):
             count_of(wrong)

@@ -115,7 +115,7 @@ def test_a_folder_that_may_not_be_written(root: Path, tmp_path: Path, monkeypatc
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
 
 
-def test_stores_that_cannot_be_read(tmp_path: Path) -> None:
+def test_stores_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(store.StoreError, match="There is no MLflow database"):
         store.read_runs(str(tmp_path))
     assert not list(tmp_path.iterdir())
@@ -127,6 +127,11 @@ def test_stores_that_cannot_be_read(tmp_path: Path) -> None:
         other.execute("create table runs (a)")
     with pytest.raises(store.StoreError, match="cannot be read as an MLflow database"):
         store.read(str(tmp_path))
+    with pytest.raises(store.StoreError, match=r"name a server as http://127\.0\.0\.1:5000"):
+        store.read_runs("127.0.0.1:5000")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(store.StoreError, match=f"There is no MLflow database at {tmp_path}/none/mlflow.db"):
+        store.read_runs("~/none")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{free.getsockname()[1]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -185,6 +186,9 @@ PACKS = {
     "a preset of another version": lambda pack: pack | {"configuration": pack["configuration"] | {"preset": "x"}},
     "no seeds": lambda pack: pack | {"seeds": []},
     "seeds in words": lambda pack: pack | {"seeds": ["one"]},
+    "a seed below nothing": lambda pack: pack | {"seeds": [-1]},
+    "a seed that is another": lambda pack: pack | {"seeds": [2**32]},
+    "another protocol": lambda pack: pack | {"configuration": pack["configuration"] | {"protocol": 0}},
     "words that are none": lambda pack: pack | {"words": 3},
     "settings that are none": lambda pack: pack | {"configuration": pack["configuration"] | {"settings": {}}},
     "no pack": lambda pack: 3,
@@ -202,6 +206,39 @@ def test_a_plan_of_another_kind(tmp_path: Path, plan: Plan, capsys: pytest.Captu
     assert "plans/other.json" in said.replace("\n", "")
     assert "delete it, or give its launch command again" in said
     assert "2 cells: planned 2" in said
+
+
+def test_a_plan_whose_link_leads_nowhere(tmp_path: Path, plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("round", "away"):
+        (tmp_path / "plans" / f"{name}.json").symlink_to(f"{name}.json" if name == "round" else "nowhere")
+    assert status.run(["--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "plans/round.json" in said.replace("\n", "")
+    assert "plans/away.json" in said.replace("\n", "")
+    assert "2 cells: planned 2" in said
+
+
+def test_attempts_that_are_a_folder(
+    tmp_path: Path, plan: Plan, folders: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folders[0] / "attempts.jsonl").unlink()
+    (folders[0] / "attempts.jsonl").mkdir()
+    assert status.run(["--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().out.replace("\n", "")
+    assert f"attempts.jsonl is a folder; delete {folders[0]}" in said
+
+
+def test_metrics_that_are_not_those_that_the_run_ended_with(
+    tmp_path: Path, folders: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = (folders[1] / "metrics.jsonl").read_bytes()
+    done = {"final": {}, "metrics_sha256": hashlib.sha256(metrics).hexdigest()}
+    (folders[1] / "done.json").write_text(json.dumps(done))
+    (folders[1] / "metrics.jsonl").write_bytes(metrics.replace(b"0.5", b"0.9"))
+    assert track.run(["--out", str(tmp_path)]) == 1
+    assert "metrics.jsonl is not what it was when the run ended" in capsys.readouterr().err
+    (folders[1] / "metrics.jsonl").write_bytes(metrics)
+    assert track.run(["--out", str(tmp_path)]) == 0
 
 
 @pytest.mark.parametrize("content", [*NONSENSE, '{"suite": "toy"}', '{"suite": "tyo", "packs": []}'])

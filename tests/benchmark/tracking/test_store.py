@@ -83,6 +83,12 @@ def test_a_database_that_is_none_is_told_at_once(root: Path, name: str) -> None:
     assert time.monotonic() - began < 30  # MLflow itself tries for minutes
 
 
+def test_a_folder_in_the_place_of_a_database_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").mkdir()
+    with pytest.raises(TrackingError, match="is a folder where a database should be: move it away"):
+        prepare(default_uri(tmp_path), EXPERIMENT, tmp_path / "artifacts")
+
+
 def test_what_was_moved_away_is_sent_anew(root: Path) -> None:
     finished(root)
     (root / "mlflow.db").unlink()

@@ -178,6 +178,23 @@ def test_a_finished_run_has_everything(root: Path, tracker: Tracker) -> None:
     assert names == {"config.json", "provenance.json", "attempts.jsonl", "metrics.jsonl", "done.json"}
 
 
+def test_a_run_of_a_preset_that_is_gone_ranks_by_success(root: Path) -> None:
+    run = finished(root)
+    run.write("config.json", json.loads((run.folder / "config.json").read_text()) | {"preset": "of before"})
+    assert Spool(run.folder).tags["score"] == "success"
+
+
+def test_a_preset_says_what_its_runs_rank_by(root: Path) -> None:
+    run = finished(root)
+    config = json.loads((run.folder / "config.json").read_text())
+    data = {"source": "generated", "name": "puzzle-3x3-noisy-v0", "procedure": "noisy"}
+    data |= {"version": 2, "seed": 0, "episodes": 40}
+    run.write("config.json", config | {"suite": "ogbench", "data": data})
+    tags = Spool(run.folder).tags
+    assert tags["score"] == "above_control"
+    assert tags["score_meaning"].startswith("best reward of an episode, less what random presses")
+
+
 def test_configurations_that_differ_only_in_the_seed_share_their_hash(root: Path) -> None:
     first, second = (Spool(Run(root, f"ab{seed}", seed=seed).folder).tags for seed in (0, 1))
     other = Spool(Run(root, "ac", method="run").folder).tags

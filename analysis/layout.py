@@ -26,8 +26,10 @@ def title(table: Table) -> str:
 def captions(table: Table) -> list[str]:
     """What the cells of the main table hold, and in which order its rows stand."""
     reward = f"; reward: {table.reward}" if table.reward else ""
-    ranked = "" if table.score == SUCCESS else f"{table.score}, and "
-    meaning = [f"{table.score}: {table.meaning}"] if ranked and table.meaning else []
+    having = [name for name in table.domains if ranking(table, name) == table.score]
+    some = f" (of {', '.join(having)})" if len(having) < len(table.domains) else ""
+    ranked = f"{table.score}{some}, and " if table.score != SUCCESS else ""
+    meaning = [table.meaning] if table.meaning else []
     cells = f"{ranked}{SUCCESS} in % [95 % interval over seeds]: {' -> '.join(table.phases)}{reward}"
     return [cells, *meaning, f"rows by {_order(table)}"]
 
@@ -36,8 +38,8 @@ def _order(table: Table) -> str:
     by = table.order
     if by == NAME:
         return by
-    if by in (MEAN, SUCCESS, *table.domains):
-        score = f"{table.phases[-1]} {SUCCESS if by == SUCCESS else ranking(table, by)}"
+    if by in (MEAN, table.score, SUCCESS, *table.domains):
+        score = f"{table.phases[-1]} {by if by in (table.score, SUCCESS) else ranking(table, by)}"
         several = len(table.domains) > 1
         words = (
             f"{score if not several else f'{score} on {by}' if by in table.domains else f'mean {score}'}, best first"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +49,8 @@ class Arguments:
     @property
     def stores(self) -> list[str]:
         """Each once, in the order in which they were named."""
-        return list(dict.fromkeys(name for names in self.store for name in names)) or [default_store()]
+        named = dict.fromkeys(os.path.expanduser(name) for names in self.store for name in names)
+        return list(named) or [default_store()]
 
     @property
     def choice(self) -> Choice:
@@ -63,7 +65,8 @@ def main(arguments: Arguments) -> int:
     except (StoreError, ChoiceError) as error:
         print(error, file=sys.stderr)
         return 1
-    out = arguments.out or next((path for store in stores if (path := Path(store)).is_dir()), Path())
+    beside = next((path for store in stores if (path := Path(store)).is_dir()), Path())
+    out = arguments.out.expanduser() if arguments.out else beside
     problem = write(out, dict(zip(FILES, (markdown(found, choice), tidy(found)), strict=True)))
     console = terminal()
     show(found, console, out / FILES[0])

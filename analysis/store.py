@@ -81,7 +81,7 @@ def read_runs(store: str) -> pl.DataFrame:
 def _database(store: str) -> Path | None:
     """The SQLite file to read; None where MLflow's client has to be asked."""
     if "://" not in store:
-        folder = Path(os.path.expanduser(store))
+        folder = Path(store)
         if not folder.exists() and re.fullmatch(r"[\w.-]+:\d+(/.*)?", store):
             raise StoreError(f"There is no folder {store}: name a server as http://{store}.")
         return folder / "mlflow.db"
@@ -120,9 +120,13 @@ def _sql_runs(path: Path, connection: sqlite3.Connection) -> pl.DataFrame:
 
 
 def shown(uri: str) -> str:
-    """An address without its password, which between the user and the host of a database may hold a slash."""
-    end = "/" if uri.startswith("http") else "?"
-    return re.sub(r"([?&]\w*password=)[^&]+", r"\1***", re.sub(rf"(//[^:/@]*):[^{end}]*@", r"\1:***@", uri))
+    """An address without its password: between user and host (where it may hold a slash, if it is no port), in the
+    place of a server's user, or among the parameters."""
+    for place in (r"^([^/]*//[^:/@]*:)[^/?]+@", r"^([^/]*//[^:/@]*:)(?!\d*/)[^?]+@", r"^((?i:https?)://)[^:/@]+@"):
+        uri, found = re.subn(place, r"\1***@", uri)
+        if found:
+            break
+    return re.sub(r"(?i)([?&]\w*(?:password|token|secret|signature|key)=)[^&]+", r"\1***", uri)
 
 
 def _client(uri: str) -> MlflowClient:

@@ -46,7 +46,8 @@ class Table:
     (row, cost), means over finished runs; those that no run tells are left out.
 
     ``reward``: the one that runs were trained on, since a domain may be named after another; empty where none tells.
-    ``score`` is the measure that the rows are ranked by, ``meaning`` what it is; success, which all have, is beside it.
+    ``score`` is the measure that the rows are ranked by, ``meaning`` what is to be said of it; success, which all have,
+    is beside it.
     """
 
     group: dict[str, str]
@@ -73,8 +74,8 @@ def tables(runs: pl.DataFrame) -> list[Table]:
 
 def orders(table: Table) -> list[str]:
     """What its rows can be ordered by."""
-    success = [SUCCESS] if table.score != SUCCESS else []
-    return [MEAN, NAME, *success, *table.domains, *(shown for shown in COSTS if _told(table, shown)), *table.measures]
+    ranked = dict.fromkeys((table.score, SUCCESS))
+    return [MEAN, NAME, *ranked, *table.domains, *(shown for shown in COSTS if _told(table, shown)), *table.measures]
 
 
 def columns(table: Table) -> list[tuple[str, str]]:
@@ -172,11 +173,15 @@ def _phases(frame: pl.DataFrame, measures: Sequence[str], skipped: set[tuple[str
 
 
 def _score(frame: pl.DataFrame, phases: Sequence[str], measures: Sequence[str]) -> tuple[str, str]:
-    """What the newest run says that its preset ranks by, and what that is; success where no run has measured it."""
-    for score, meaning in reversed(frame.sort("started", "run_id").select("score", "score_meaning").rows()):
-        if score and any(f"{phase}_{score}" in measures for phase in phases):
-            return score, meaning or ""
-    return SUCCESS, ""
+    """What the newest run says that its preset ranks by, and what is said of that; success where no run has measured
+    it."""
+    told = frame.sort("started", "run_id").select("score", "score_meaning").drop_nulls("score").rows()
+    score, meaning = told[-1] if told else (SUCCESS, None)
+    if score == SUCCESS:
+        return SUCCESS, ""
+    if not any(f"{phase}_{score}" in measures for phase in phases):
+        return SUCCESS, f"no run has measured {score}, which this preset ranks by"
+    return score, f"{score}: {meaning}" if meaning else ""
 
 
 def _reward(frame: pl.DataFrame) -> str:
@@ -270,7 +275,7 @@ def _ranked(table: Table, row: str, by: str) -> Cell:
     """The cell of this row in the column to order by: of a score that of its last phase."""
     if by in table.measures:
         return table.others[row, by]
-    column, measure = (MEAN, SUCCESS) if by == SUCCESS else (by, ranking(table, by))
+    column, measure = (MEAN, by) if by in (table.score, SUCCESS) else (by, ranking(table, by))
     return table.scores[row, column, measure, table.phases[-1]]
 
 

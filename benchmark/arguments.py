@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ SEVERAL = ("--tasks", "--domains", "--set", "--sweep")
 """Options that take several values, side by side or each after the option's name."""
 LISTS = ("--methods", "--seeds", "--tasks", "--domains")
 """Options whose values are a list: with commas, spaces, or both."""
+BETWEEN = r",(?![^\[]*\])"
+"""A comma that is not within the bracket of a pattern."""
 
 
 KEPT = ("all", "parameters", "nothing")
@@ -120,9 +123,9 @@ def listed(words: list[str]) -> list[str]:
             found.append(name + equals + value)
             continue
         said = [value] if equals else []
-        while left and not left[0].startswith("--"):
+        while left and not left[0].startswith("-"):
             said.append(left.pop(0))
-        parts = [part.strip() for each in said for part in each.split(",") if part.strip()]
+        parts = [part.strip() for each in said for part in re.split(BETWEEN, each) if part.strip()]
         if not all(said) or not parts:
             found += [name, *said]
         else:

@@ -244,7 +244,12 @@ def run(words: list[str]) -> int:
 
 def command(words: list[str]) -> str:
     """These words as a command to give again, in which an address stands without its password."""
-    return "python -m benchmark.launch " + shlex.join(map(shown, words))
+    return "python -m benchmark.launch " + shlex.join(map(_seen, words))
+
+
+def _seen(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return f"{name}={shown(value)}" if equals and word.startswith("--") else shown(word)
 
 
 def main() -> None:

@@ -24,10 +24,17 @@ def blotted(text: str, uri: str) -> str:
     return text
 
 
+WITHIN = r"[^/]*//[^:/@]*:([^/?]+)@"
+"""A password between user and host."""
+SLASHED = r"[^/]*//[^:/@]*:(?!\d*/)([^?]+)@"
+"""One that holds a slash, and is no port."""
+TOKEN = r"(?i)https?://([^:/@]+)@"
+"""A server's user, where a token may stand."""
+SECRET = r"(?i)[?&]\w*(?:password|token|secret|signature|key)=([^&]+)"
+"""One among the parameters."""
+
+
 def _passwords(uri: str) -> list[tuple[int, int]]:
-    """Where they stand: between the user and the host, where that of a database may hold a slash; in the place of a
-    server's user, where a token may stand; or among the parameters."""
-    server = uri.startswith(SERVERS)
-    end = "/" if server else "?"
-    found = re.match(rf"[^/]*//[^:/@]*:([^{end}]+)@", uri) or (re.match(r"[^/]*//([^:/@]+)@", uri) if server else None)
-    return [*([found.span(1)] if found else []), *(m.span(1) for m in re.finditer(r"[?&]\w*password=([^&]+)", uri))]
+    """Where they stand."""
+    found = re.match(WITHIN, uri) or re.match(SLASHED, uri) or re.match(TOKEN, uri)
+    return [*([found.span(1)] if found else []), *(each.span(1) for each in re.finditer(SECRET, uri))]

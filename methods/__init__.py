@@ -45,19 +45,25 @@ def load(name: str) -> type[Method]:
 
 
 def made(name: str, cls: type[Method], values: Mapping[str, Any]) -> Method:
-    """The method with these hyperparameters; raises UnavailableMethod where it does not take them."""
+    """The method with these hyperparameters; raises UnavailableMethod where it does not take them, or says no rule that
+    its critic learns by."""
     try:
-        return cls(**values)
-    except Exception as error:  # it refuses values as it likes
+        method = cls(**values)
+        if type(method) is not cls or not hasattr(method.value, "losses"):
+            raise TypeError("no method, or no value rule")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # it refuses values as it likes
         given = ", ".join(f"{key}={value}" for key, value in values.items())
         raise UnavailableMethod(f"method {name} can't be made with {given} ({told(error)})") from error
+    return method
 
 
 def told(error: BaseException) -> str:
     """What a stranger's error says, if it can say it."""
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception:
+    except BaseException:
         return type(error).__name__
 
 
@@ -86,15 +92,3 @@ def _what_is_wrong(cls: type[Method]) -> str:
     if undeclared := [name for name in fields if name not in cls.__dataclass_fields__]:
         return f"has the field {undeclared[0]} and is no dataclass; write @dataclass(frozen=True) above it"
     return ""
-
-
-def available() -> tuple[dict[str, type[Method]], dict[str, str]]:
-    """Methods by name, and for each file that can't be used the reason."""
-    usable: dict[str, type[Method]] = {}
-    reasons: dict[str, str] = {}
-    for name in names():
-        try:
-            usable[name] = load(name)
-        except UnavailableMethod as error:
-            reasons[name] = str(error)
-    return usable, reasons

@@ -12,6 +12,7 @@ from annotated_types import Ge, Le
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from benchmark.planning.errors import LaunchError, nearest
+from envs._addresses import shown
 from envs._command_line import place
 from envs._documents import DocumentError, Schema, read
 from methods._contract import Count
@@ -57,10 +58,15 @@ def _program(text: str) -> str:
 
 
 def _option(name: str) -> str:
-    """What a profile has a word of its own for would be said twice."""
-    if own := OWN_WORDS.get(name.lstrip("-").replace("_", "-")):
+    """An option as sbatch writes it; what a profile or this program says itself would be said twice."""
+    plain = name.removeprefix("--").replace("_", "-")
+    if not re.fullmatch("[a-z][a-z-]+", plain):
+        raise ValueError(f"{name!r} is no option of sbatch; write its long name")
+    if own := OWN_WORDS.get(plain):
         raise ValueError(f"{name!r} has a word of its own here; say {own}")
-    return name
+    if plain in FIXED:
+        raise ValueError(f"{name!r} is what this program says itself; leave it out")
+    return plain
 
 
 OWN_WORDS = {
@@ -68,7 +74,23 @@ OWN_WORDS = {
     **{"time": "time_minutes", "cpus-per-task": "cpus", "mem": "memory_gb", "mem-per-cpu": "memory_gb"},
     **{"array": "array_parallelism", "signal": "signal_seconds"},
 }
-"""Options of a job that a profile says by another word, or this program by itself."""
+"""Options of a job that a profile says by another word."""
+FIXED = frozenset(
+    {
+        "job-name",
+        "comment",
+        "output",
+        "error",
+        "open-mode",
+        "requeue",
+        "no-requeue",
+        "nodes",
+        "ntasks",
+        "wckey",
+        "chdir",
+    }
+)
+"""Options by which jobs are known again, and go on."""
 Word = Annotated[str, AfterValidator(_one_line)]
 Name = Annotated[str, AfterValidator(_one_line), AfterValidator(_name)]
 Words = dict[Annotated[Word, AfterValidator(_option)], Annotated[Word, BeforeValidator(_as_text)]]
@@ -102,6 +124,13 @@ class Profile(Schema):
     scratch: Word = ""
     use_srun: bool = False
     extra: Words = Field(default_factory=dict)
+
+    @property
+    def shown(self) -> Profile:
+        """As people may see it: without the passwords of its environment."""
+        secret = re.compile("PASSWORD|TOKEN|SECRET|KEY", re.IGNORECASE)
+        seen = {name: "***" if secret.search(name) else shown(value) for name, value in self.environment.items()}
+        return self.model_copy(update={"environment": seen})
 
     @property
     def lines(self) -> list[str]:

@@ -237,7 +237,7 @@ def executor_for(folder: Path, name: str, order: Order, profile: Profile, exclud
 
 def preview(order: Order) -> list[str]:
     """The script that would be sent, and how often; needs no SLURM."""
-    profile = load_profile(order.profile)
+    profile = load_profile(order.profile).shown
     jobs = jobs_of(order.packs, profile, {})
     if not jobs:
         return ["Nothing to submit."]

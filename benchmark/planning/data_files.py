@@ -6,11 +6,13 @@ A file that says something else makes its preset or method unavailable, and no o
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import ConfigDict, Field
 
@@ -24,8 +26,10 @@ from envs._suite import SUCCESS
 from methods._contract import Method
 from methods._values import RULES
 
-RESERVED = (*OWNERS, "all")
+RESERVED = (*OWNERS, "all", "own")
 """Words of commands that stand where a method's name may stand."""
+SMALLEST, LARGEST = 1e-37, 3e38
+"""Magnitudes that float32 holds at its full precision."""
 PRESETS = Path(__file__).parent / "presets"
 Values = dict[str, Any]
 """Of settings and hyperparameters, with an optional source; held against their fields."""
@@ -80,7 +84,23 @@ def typed(where: str, values: Mapping[str, Any], *declared: type) -> Values:
     """Values as the fields of these dataclasses, a source apart. Raises DocumentError."""
     types = {name: kind for each in declared for name, kind in fields_of(each).items()} | {"source": str}
     only(where, values, types)
-    return {key: checked(value, types[key], where, key) for key, value in values.items()}
+    return {key: number(value, types[key], where, key) for key, value in values.items()}
+
+
+def number(value: Any, kind: Any, where: str, key: str) -> Any:
+    """A value as it must be, also once it is the float32 with which a run computes. Raises DocumentError."""
+    found = checked(value, kind, where, key)
+    size = abs(found) if type(found) is float else 1.0
+    if size and not SMALLEST <= size <= LARGEST:
+        raise SettingsError(
+            f"{key} in {where} is {found!r}, which float32 does not hold; its numbers are of {SMALLEST} to {LARGEST}"
+        )
+    if type(found) is float:
+        try:
+            checked(float(np.float32(found)), kind, where, key)
+        except DocumentError as error:
+            raise SettingsError(f"{error} (as the float32 that {found!r} is)") from None
+    return found
 
 
 def only(where: str, table: Iterable[str], known: Iterable[str]) -> None:
@@ -195,21 +215,23 @@ def check_class(name: str, cls: type[Method]) -> None:
     """Raise on a method that no run could be built of, whatever its values."""
     if name in RESERVED:
         raise SettingsError(f"methods/{name}.py has a name that means something else in commands; call it otherwise")
-    if common := sorted(set(fields_of(cls)) & set(fields_of(Settings))):
+    words = {each for each, declared in get_type_hints(Method).items() if get_origin(declared) is ClassVar}
+    if common := sorted(set(fields_of(cls)) & {*fields_of(Settings), *words, "source"}):
         raise SettingsError(
-            f"methods/{name}.py has the field {common[0]!r}, which is a setting of every run; call it otherwise"
+            f"methods/{name}.py has the field {common[0]!r}, which means something else for every method; call it "
+            "otherwise"
         )
     for word, declared in get_type_hints(Method, include_extras=True).items():
         if get_origin(declared) is ClassVar and word != "known_failures":  # whose reader is a test
-            checked(getattr(cls, word), get_args(declared)[0], f"methods/{name}.py", word)
+            number(getattr(cls, word), get_args(declared)[0], f"methods/{name}.py", word)
 
 
 def check_values(name: str, cls: type[Method], found: MethodFile) -> None:
     """Raise UnavailableMethod where the method does not take the values that its file has for it somewhere."""
     own = fields_of(cls)
-    tables = [{}, *found.domain.values(), *(values for preset in found.preset.values() for values in preset.values())]
-    for table in tables:
-        values = {key: value for key, value in (found.default | table | found.run).items() if key in own}
+    presets = [{}, *(values for preset in found.preset.values() for values in preset.values())]
+    for domain, preset in itertools.product([{}, *found.domain.values()], presets):
+        values = {key: value for key, value in (found.default | domain | preset | found.run).items() if key in own}
         if not missing(cls, values):
             methods.made(name, cls, values)
 

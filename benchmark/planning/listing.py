@@ -35,6 +35,7 @@ def listing(request: Request, named: Sequence[str]) -> list[str]:
         "",
         f"data (--set data.KEY=VALUE, --data): {_data(suite, preset)}",
         f"value rules (--value): {_rules()}",
+        f"leaderboard ranked by: {preset_table(suite, preset).score}",
     ]
     for name in named:
         own = {each.domain: _of_method(request, name, each) for each in _first_of_each_domain(every)}

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
 import methods
-from benchmark.planning.data_files import fields_of, preset_table, rule_values
+from benchmark.planning.data_files import fields_of, number, preset_table, rule_values
 from benchmark.planning.errors import SettingsError, nearest
 from benchmark.planning.request import OWN, PRESET, Request
 from benchmark.planning.run_settings import Settings, before, told
@@ -155,7 +155,7 @@ def rule_settings(asked: str, overrides: Mapping[str, Any]) -> tuple[dict[str, A
     for key, value in overrides.items():
         if key not in types:
             raise SettingsError(f"value rule {asked!r} has no setting {key!r}{nearest(key, types)}")
-        values[key] = checked(value, types[key], COMMAND_LINE, key)
+        values[key] = number(value, types[key], COMMAND_LINE, key)
     if missing := sorted(set(types) - set(values)):
         raise SettingsError(f"{missing[0]!r} of value rule {asked!r} has no value; give one in methods/_values.toml")
     return (

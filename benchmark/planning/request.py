@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import methods as all_methods
-from benchmark.planning.data_files import available, fields_of, method_file, preset_table, usable
+from benchmark.planning.data_files import available, fields_of, method_file, number, preset_table, usable
 from benchmark.planning.errors import SettingsError, check_word, in_short, nearest
 from benchmark.planning.run_settings import Settings
 from benchmark.planning.settings import BACKBONES_ASKED, Layer
 from benchmark.planning.words import COMMAND_LINE, OWNERS, Assignment, Sweep, assignment_of, seeds_of, sweep_of
 from envs import load_suite, suites
-from envs._documents import checked
 from envs._suite import Suite, Task
 from methods._contract import Method
 from methods._values import RULES
@@ -134,7 +133,7 @@ def check_owners(request: Request) -> None:
         raise SettingsError("--set data.source is said with --data: official, generated or auto")
     for each in request.settings:
         if each.owner == "run" and (kind := fields_of(Settings).get(each.key)) is not None:
-            checked(each.value, kind, COMMAND_LINE, each.key)
+            number(each.value, kind, COMMAND_LINE, each.key)
 
 
 def check_words(request: Request) -> None:
@@ -167,7 +166,11 @@ def select_methods(text: str) -> dict[str, type[Method]]:
             raise SettingsError(f"no method can be used; the first of them since {next(iter(reasons.values()))}")
         return found
     chosen: dict[str, type[Method]] = {}
-    for name in map(str.strip, text.split(",")):
+    wanted = [name for name in map(str.strip, text.split(",")) if name]
+    if "all" in wanted or not wanted:
+        what = "all is every method, and stands alone" if wanted else "it names nothing"
+        raise SettingsError(f"--methods {text}: {what}; name some, or say all")
+    for name in wanted:
         if name in chosen:
             raise SettingsError(f"--methods {text} names {name} twice; leave one of them out")
         if name not in all_methods.names():

@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmark.planning.data_files import check_complete, fields_of, method_file, preset_table
+from benchmark.planning.data_files import check_complete, fields_of, method_file, number, preset_table
 from benchmark.planning.errors import SettingsError, nearest
 from benchmark.planning.run_settings import FACTS, Settings, check
 from benchmark.planning.words import COMMAND_LINE, SWEPT
-from envs._documents import checked
 from envs._suite import Task
 from methods._contract import Backbone, Method, Problem
 
@@ -25,8 +24,6 @@ BACKBONES: dict[str, dict[str, Any]] = {
     "paper": {"activation": "silu", "time_features": "fourier"},
 }
 """`reference`: Li & Levine 2026 (arXiv 2601.14234); `paper`: QPILOTS (arXiv 2606.14801), Appendix C."""
-SMALLEST, LARGEST = 1e-37, 3e38
-"""Magnitudes that float32 holds at its full precision."""
 AS_PUBLISHED = "as_published"
 BACKBONES_ASKED = (*BACKBONES, AS_PUBLISHED)
 Layer = tuple[str, Mapping[str, Any]]
@@ -79,24 +76,14 @@ def resolve(cls: type[Method], name: str, task: Task, suite: str, preset: str, a
             if key not in types:
                 hint = nearest(key, [*own, *run])
                 raise SettingsError(f"{key!r} in {where} is no setting of the run or of {name}{hint}")
-            getattr(resolved, kind)[key] = checked(value, types[key], where, key) if typed else value
+            getattr(resolved, kind)[key] = number(value, types[key], where, key) if typed else value
             resolved.provenance[f"{kind}.{key}"] = where + source
-    for kind, values in (("settings", resolved.settings), ("hyperparameters", resolved.hyperparameters)):
-        for key, value in values.items():
-            check_float32(f"{key} in {resolved.provenance[f'{kind}.{key}']}", value)
     check_complete(name, cls, resolved.hyperparameters)
     try:
         check(resolved.settings)
     except SettingsError as error:
         raise SettingsError(f"{name}: {error}") from None
     return resolved
-
-
-def check_float32(what: str, value: Any) -> None:
-    """Raise on a number that would be infinite, or zero, where it is used."""
-    held = abs(value) if type(value) is float else 1.0
-    if held and not SMALLEST <= held <= LARGEST:
-        raise SettingsError(f"{what} is {value!r}, which float32 does not hold; give one between 1e-37 and 3e38, or 0")
 
 
 def backbone_name(asked: str, cls: type[Method]) -> str:

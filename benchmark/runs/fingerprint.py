@@ -174,7 +174,7 @@ class Sources:
             place = path.relative_to(root)
             name = ".".join(place.with_suffix("").parts).removesuffix(".__init__")
             if not path.name.startswith("."):  # what an editor leaves beside a file
-                with contextlib.suppress(FileNotFoundError):  # deleted this moment
+                with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # deleted this moment, or no module
                     texts[name] = path.read_bytes()
             packages |= {name} if place.stem == "__init__" else set()
         return cls(texts, packages)

@@ -30,7 +30,7 @@ class Arguments:
     domains: tyro.conf.Positional[tuple[str, ...]] = ()
     """cube-double, antmaze-large, ...; or all that can be generated: all"""
     transitions: Annotated[str, option(usual="as many as the official file")] = ""
-    """how many, at least: 2000, 100k, 1M; rounded up to whole episodes, the same number in each shard"""
+    """how many, at least: 2000, 100k, 1M, 1e6; rounded up to whole episodes, the same number in each shard"""
     kind: Annotated[str, option(usual="play, navigate")] = ""
     """play or noisy; for mazes navigate or reach"""
     shards: Annotated[int, Ge(0), option(usual="a single file")] = 0

@@ -188,6 +188,15 @@ def test_the_order_of_the_rows(tmp_path: Path, order: str, expected: list[str]) 
     assert list(dict.fromkeys(line.split(",")[7] for line in lines)) == expected
 
 
+def test_a_folder_may_be_of_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write([run(0.5)], tmp_path / "results" / "mlflow.db")
+    assert command(["--store", "~/results"]) == 0
+    assert command(["--store", "~/results", "--out", "~/tables"]) == 0
+    files = [(tmp_path / folder / "leaderboard.csv").read_bytes() for folder in ("results", "tables")]
+    assert files[0] == files[1]
+
+
 def test_a_table_without_the_column_is_ordered_by_the_mean() -> None:
     scores = {"a": (0.1, 0.9), "b": (0.9, 0.1)}
     runs = [

@@ -65,6 +65,7 @@ def test_a_domain_that_has_not_got_it_shows_success_alone() -> None:
         ("door", "success"),
         ("hall", "success"),
     ]
+    assert captions(table)[0].startswith("above (of door), and success in %")
     assert table.scores["walk", "mean", "above", "offline"].mean == 2.0
     assert table.scores["walk", "mean", "above", "offline"].expected == 2
     assert table.scores["walk", "mean", "success", "offline"].mean == 0.75
@@ -85,6 +86,7 @@ def test_where_nobody_has_measured_it_success_ranks() -> None:
     table = only([above(0.5, None, method="walk"), above(0.75, None, method="run")])
     assert (table.score, table.rows) == ("success", ["run", "walk"])
     assert scores(table)[0] == ["method", "door"]
+    assert captions(table)[1] == "no run has measured above, which this preset ranks by"
 
 
 def test_the_newest_run_says_what_ranks() -> None:
@@ -100,6 +102,8 @@ def test_rows_can_be_ordered_by_success_all_the_same() -> None:
     ordered = sorted_by("success", [table])[0]
     assert ordered.rows == ["lucky", "steady"]
     assert captions(ordered)[-1] == "rows by online success, best first"
+    ordered = sorted_by("above", [ordered])[0]
+    assert (ordered.rows, captions(ordered)[-1]) == (["steady", "lucky"], "rows by online above, best first")
 
 
 def test_the_tidy_file_names_the_measure() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from benchmark.arguments import gathered, parse
+from benchmark.launch import command
 
 OVERRIDES = ("qpilots_u.alpha=0.5", "run.batch_size=128")
 
@@ -27,6 +30,30 @@ def test_a_list_may_have_commas_or_spaces(option: str, words: list[str]) -> None
     for said in ([option, *words], [f"{option}={words[0]}", *words[1:]]):
         found = getattr(parse(["--suite", "toy", *said, "--dry-run"]), option[2:])
         assert [word.strip() for word in (found.split(",") if isinstance(found, str) else found)] == ["a", "b"]
+
+
+def test_a_comma_in_a_pattern_is_the_patterns() -> None:
+    assert parse(["--suite", "toy", "--tasks", "a-[1,2]-*,b"]).tasks == ("a-[1,2]-*", "b")
+
+
+def test_help_is_given_also_behind_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(["--suite", "toy", "--methods", "flow", "-h"])
+    assert not ended.value.code
+    assert "--methods" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("word", "seen"),
+    [
+        ("https://me:secret@host", "https://me:***@host"),
+        ("--mirror=https://token@host", "--mirror=https://***@host"),
+        ("--set=fql.alpha=1", "--set=fql.alpha=1"),
+        ("fql.alpha=1", "fql.alpha=1"),
+    ],
+)
+def test_a_command_to_give_again_has_no_password(word: str, seen: str) -> None:
+    assert command(["--suite", "toy", word]) == f"python -m benchmark.launch --suite toy {shlex.quote(seen)}"
 
 
 @pytest.mark.parametrize(("text", "value"), [("10", 10), ("1e1", 10), ("10.0", 10), ("+10", 10)])

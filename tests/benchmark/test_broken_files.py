@@ -71,6 +71,28 @@ METHODS: dict[str, tuple[str, bytes, str]] = {
     "no_type_of_a_file": (GOOD.replace("beta: Fraction", "beta: Array"), DATA, "nothing that a file can say"),
     "refuses": (GOOD + REFUSES, DATA, "method refuses can't be made with beta=0.5 (ValueError: not half)"),
     "refuses_elsewhere": (GOOD + REFUSES, DATA.replace(b"0.5", b"0.4") + b"[domain.bandit]\nbeta = 0.5\n", "not half"),
+    "refuses_both": (
+        GOOD
+        + REFUSES.replace("self.beta == 0.5", "self.beta == 0.1 and self.gamma == 0.1")
+        + "\n    gamma: Fraction\n",
+        b"[default]\nbeta = 0.5\ngamma = 0.5\n[domain.bandit]\nbeta = 0.1\n[preset.quick.toy]\ngamma = 0.1\n",
+        "not half",
+    ),
+    "refuses_by_exit": (GOOD + REFUSES.replace("ValueError", "SystemExit"), DATA, "(SystemExit: not half)"),
+    "no_rule": (GOOD + "    value = 3\n", DATA, "no method, or no value rule"),
+    "another_thing": (
+        GOOD + "    def __new__(cls, *a, **k):\n        return None\n",
+        DATA,
+        "no method, or no value rule",
+    ),
+    "beyond_float32": (GOOD.replace("Fraction", "Positive"), b"[default]\nbeta = 1e39\n", "float32 does not hold"),
+    "run_beyond_float32": (GOOD, DATA + b"[run]\nlearning_rate = 1e-40\n", "float32 does not hold"),
+    "clip_norm_beyond_float32": (GOOD + "    clip_norm = 1e39\n", DATA, "float32 does not hold"),
+    "class_word_as_field": (
+        GOOD.replace("beta: Fraction", "average_every: int"),
+        b"[default]\naverage_every = 0\n",
+        "the field 'average_every', which means something else",
+    ),
     "refuses_wordless": (GOOD + WORDLESS, DATA, "can't be made with beta=0.5 (Wordless)"),
     "leaves_wordless": (GOOD + WORDLESS + "\nraise Wordless\n", DATA, "cannot be imported: Wordless"),
     "setting_as_field": (GOOD.replace("beta: Fraction", "heads: int"), b"[default]\nheads = 3\n", "call it otherwise"),

@@ -67,6 +67,13 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "no number of workers": ((*TOY, "--jobs", "-1"), "--jobs is -1; it must be at least 1"),
     "a number is wanted": ((*TOY, "--jobs", "many"), "--jobs"),
     "unknown suite": (("--suite", "tyo"), "did you mean 'toy'"),
+    "all and one": ((*TOY, "--methods", "all,flow"), "all is every method, and stands alone"),
+    "no method": ((*TOY, "--methods", ","), "it names nothing"),
+    "less than float32 knows of one": ((*TOY, "--set", "run.discount=1.0000000001"), "it must be at most 1"),
+    "a rule's number of float32": (
+        (*TOY, "--value", "iql", "--set", "value.expectile=0.99999999999"),
+        "as the float32 that 0.99999999999 is",
+    ),
     "unknown method": ((*TOY, "--methods", "fqll"), "did you mean 'fql'"),
     "unknown task": ((*TOY, "--tasks", "bandot-v0"), "did you mean 'bandit-v0'"),
     "unknown domain": ((*TOY, "--domains", "bandits"), "did you mean 'bandit'"),

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import methods
+from benchmark.planning import data_files
 from benchmark.planning.data_files import presets
 from benchmark.planning.plan import make
 from benchmark.planning.request import ask
@@ -38,7 +39,7 @@ def check(function: Check) -> Check:
 
 
 def cases() -> Iterator[Any]:
-    usable, _ = methods.available()
+    usable, _ = data_files.available()
     for name in methods.names():
         for each in CHECKS:
             reason = usable[name].known_failures.get(each) if name in usable else None
@@ -183,7 +184,7 @@ def test_known_failures_are_told() -> None:
     text = (Path(methods.FOLDER).parent / "BENCHMARK.md").read_text()
     declared = {
         f"| {name} | {each} | {reason} |"
-        for name, cls in methods.available()[0].items()
+        for name, cls in data_files.available()[0].items()
         for each, reason in cls.known_failures.items()
     }
     table = text.partition("| method | check | reason |\n| --- | --- | --- |\n")[2].partition("\n\n")[0]

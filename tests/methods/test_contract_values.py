@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import methods
+from benchmark.planning import data_files
 from benchmark.training import agents, trainer
 from methods._contract import Backbone, Draw, Method, Problem
 from methods._traced import traced_names
@@ -114,11 +115,11 @@ def test_files_are_found_and_broken_ones_listed_with_the_reason(folder: Path) ->
     )
     (folder / "broken.py").write_text("import no_such_package\n")
     (folder / "_shared.py").write_text("")
-    usable, reasons = methods.available()
+    usable, reasons = data_files.available()
     assert usable == {}
     assert "has no methods/dropped_in.toml beside it" in reasons["dropped_in"]
     assert "No module named 'no_such_package'" in reasons["broken"]
     (folder / "dropped_in.toml").write_text("[default]\n")
-    usable, reasons = methods.available()
+    usable, reasons = data_files.available()
     assert list(usable) == ["dropped_in"]
     assert list(reasons) == ["broken"]

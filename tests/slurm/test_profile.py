@@ -51,6 +51,9 @@ WRONG = {
     "a program of spaces": (LEAST + 'python = "   "\n', "is no command; leave it empty"),
     "a program with half a quote": (LEAST + 'python = "\'apptainer"\n', "is no command (no closing quotation)"),
     "an option with a word of its own": (LEAST + "extra = {time = 5}\n", "say time_minutes"),
+    "an option that the program says": (LEAST + 'extra = {requeue = "no"}\n', "what this program says itself"),
+    "a short option": (LEAST + "extra = {t = 5}\n", "write its long name"),
+    "a name of jobs": (LEAST + 'extra = {"--job-name" = "x"}\n', "what this program says itself"),
     "an option as it is written": (LEAST + "extra = {cpus_per_task = 5}\n", "say cpus"),
     "a yes or no for a number": (LEAST.replace("cpus = 1", "cpus = true"), "must be an integer"),
 }
@@ -71,6 +74,16 @@ def test_a_profile_may_have_any_name_and_a_mark_of_its_encoding(tmp_path: Path) 
     path = tmp_path / "site.txt"
     path.write_bytes(b"\xef\xbb\xbf" + LEAST.encode())
     assert load_profile(str(path)).time_minutes == 20
+
+
+def test_a_profile_is_shown_without_its_passwords(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    uri = "http://me:hunter2@host:5000"
+    path.write_text(LEAST + f'environment = {{MLFLOW_TRACKING_URI = "{uri}", MLFLOW_TRACKING_PASSWORD = "hunter3"}}\n')
+    profile = load_profile(str(path))
+    assert "hunter" not in str(profile.shown.lines)
+    assert 'export MLFLOW_TRACKING_URI="http://me:***@host:5000"' in profile.shown.lines
+    assert 'export MLFLOW_TRACKING_PASSWORD="hunter3"' in profile.lines
 
 
 def test_a_profile_that_is_not_there() -> None:

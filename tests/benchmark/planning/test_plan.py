@@ -40,7 +40,7 @@ from methods.fql import FQL
 from methods.ifql import IFQL
 
 ROOT = Path(__file__).parents[3]
-METHODS = len(methods.available()[0])
+METHODS = len(data_files.available()[0])
 FIXED: dict[str, Any] = {
     "protocol": 1,
     "suite": "toy",

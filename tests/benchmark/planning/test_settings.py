@@ -90,7 +90,7 @@ def test_the_published_protocol() -> None:
         **{"sampling": "joint", "warm_up": "policy"},
         **{"actor_widths": (512,) * 4, "value_widths": (512,) * 4},
     }
-    for name, cls in methods.available()[0].items():
+    for name, cls in data_files.available()[0].items():
         for task in ogbench_tasks():
             found = resolve(cls, name, task, "ogbench", "paper").settings
             facts = {key: getattr(task, key) for key in FACTS}
@@ -102,7 +102,7 @@ def test_the_published_protocol() -> None:
 def test_every_combination_of_data_files_resolves(suite: str) -> None:
     """Each value has a provenance, and nothing lacks one."""
     for preset in presets(suite):
-        for name, cls in methods.available()[0].items():
+        for name, cls in data_files.available()[0].items():
             for task in load_suite(suite).tasks().values():
                 found = resolve(cls, name, task, suite, preset)
                 wanted = {f"settings.{field.name}" for field in dataclasses.fields(Settings)}
@@ -275,10 +275,10 @@ def test_presets_are_found_by_suite() -> None:
 
 
 def test_the_backbone_as_published() -> None:
-    wanted = {name: "paper" if name.startswith("qpilots") else "reference" for name in methods.available()[0]}
-    assert {name: backbone_name(AS_PUBLISHED, cls) for name, cls in methods.available()[0].items()} == wanted
+    wanted = {name: "paper" if name.startswith("qpilots") else "reference" for name in data_files.available()[0]}
+    assert {name: backbone_name(AS_PUBLISHED, cls) for name, cls in data_files.available()[0].items()} == wanted
     for asked in BACKBONES:
-        assert {backbone_name(asked, cls) for cls in methods.available()[0].values()} == {asked}
+        assert {backbone_name(asked, cls) for cls in data_files.available()[0].values()} == {asked}
 
 
 def test_nothing_near_is_nothing_said() -> None:

@@ -118,6 +118,7 @@ def test_an_identity_leads_back_to_its_domain():
         ),
         (SCENE, "generated", {"procedure": "navigate"}, "by 'navigate': choose play or noisy"),
         (SCENE, "generated", {"procedure": ["walk", "navigate"]}, "by 'walk' or 'navigate': choose play or noisy"),
+        (SCENE, "generated", {"procedure": ["noisy", "nosiy"]}, "by 'noisy' or 'nosiy': choose play or noisy"),
         (SCENE, "generated", {"procedure": []}, "by no procedure: choose play or noisy"),
         (SCENE, "generated", {"procedure": 3}, "by 3: choose play or noisy"),
         (SCENE, "generated", {"episode": 5}, "unknown setting 'episode' .* did you mean episodes"),

@@ -87,8 +87,8 @@ def test_what_stores_share_of_other_code_is_one_sentence(tmp_path: Path, capsys:
         (
             ["--store", "STORE", "--sort", "dor"],
             2,
-            "error: --sort dor is unknown, the nearest is door: choose among mean, name, door, maze, wall_time, "
-            "device_time, presses",
+            "error: --sort dor is unknown, the nearest is door: choose among mean, name, success, door, maze, "
+            "wall_time, device_time, presses",
         ),
         (
             ["--store", "STORE", "--methods", "wlak"],

@@ -84,7 +84,7 @@ def _database(store: str) -> Path | None:
         folder = Path(store)
         if not folder.exists() and re.fullmatch(r"[\w.-]+:\d+(/.*)?", store):
             raise StoreError(f"There is no folder {store}: name a server as http://{store}.")
-        return folder / "mlflow.db"
+        return folder if folder.is_file() else folder / "mlflow.db"
     if store.startswith("sqlite:///"):
         return Path(store.removeprefix("sqlite:///"))
     if not store.startswith(SERVERS):

@@ -43,12 +43,15 @@ def choose(arguments: Arguments) -> tuple[str, str, str]:
     """Preset, executor, and the line that says why."""
     check_suite(arguments.suite)
     known = presets(arguments.suite)
-    asked = not (arguments.preset and arguments.executor) and not arguments.profile
-    answers = asked and slurm_answers()
+    looked = not arguments.preset and not arguments.profile
+    answers = looked and slurm_answers()
     preset = arguments.preset or ("paper" if (answers or arguments.profile) and "paper" in known else "quick")
     executor = arguments.executor or ("slurm" if preset == "paper" or arguments.profile else "local")
     check_word("executor", executor, EXECUTORS)
-    why = "as asked" if not asked else "a SLURM controller answers" if answers else "no SLURM controller answers"
+    if looked:
+        why = f"{'a' if answers else 'no'} SLURM controller answers"
+    else:
+        why = "as asked" if arguments.executor or arguments.profile else "which that preset is for"
     line = (
         f"Preset {preset}, executor {executor} ({why}); "
         f"choose with --preset {'|'.join(known)} and --executor {'|'.join(EXECUTORS)}."

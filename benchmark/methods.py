@@ -19,10 +19,11 @@ import jax.numpy as jnp
 from jax.extend.core import jaxprs_in_params
 
 import methods
-from benchmark.planning.data_files import available, method_file
+from benchmark.arguments import listed
+from benchmark.planning.data_files import available, method_file, presets
 from benchmark.planning.errors import SettingsError
 from benchmark.planning.plan import Cell, make
-from benchmark.planning.request import ask
+from benchmark.planning.request import ask, check_suite
 from benchmark.planning.settings import resolve
 from benchmark.training import agents
 from benchmark.training.build import build_agent
@@ -51,7 +52,7 @@ class Arguments:
     """which methods"""
     suite: Annotated[str, option("|".join(suites()), "ogbench")] = "ogbench"
     """suite that decides the sizes, by the preset's first task"""
-    preset: Annotated[str, option("NAME", "paper")] = "paper"
+    preset: Annotated[str, option("NAME", "paper, or the first that the suite has")] = ""
     """preset that decides the sizes"""
 
 
@@ -245,8 +246,10 @@ def describe(cell: Cell) -> list[str]:
 
 
 def run(words: list[str]) -> int:
-    arguments = parsed(Arguments, "python -m benchmark.methods", words)
-    suite, preset = arguments.suite, arguments.preset
+    arguments = parsed(Arguments, "python -m benchmark.methods", listed(words))
+    check_suite(arguments.suite)
+    known = presets(arguments.suite)
+    suite, preset = arguments.suite, arguments.preset or ("paper" if "paper" in known else known[0])
     request = ask(suite, preset, arguments.methods, seeds="0")
     print(f"Sizes of preset {preset} of suite {suite}.\n{LEGEND}", flush=True)
     for name in request.methods:  # each as soon as it is counted, which takes a moment

@@ -82,6 +82,7 @@ def test_what_stores_share_of_other_code_is_one_sentence(tmp_path: Path, capsys:
     [
         (["--stroe", "x"], 2, "error: Unrecognized options: --stroe, x, perhaps --store; see --help"),
         (["--store"], 2, "error: --store needs the address or the folder of a store"),
+        (["--store", "STORE", "--methods", ""], 2, "error: --methods names nothing; leave it out for all"),
         (["--store", ""], 2, "error: --store needs the address or the folder of a store"),
         (["--out"], 2, "error: Missing value for argument '--out'. Expected 1 values; see --help"),
         (
@@ -186,6 +187,14 @@ def test_the_order_of_the_rows(tmp_path: Path, order: str, expected: list[str]) 
     assert f"; {WORDS[order]}\n" in text
     lines = (tmp_path / "leaderboard.csv").read_text().splitlines()[1:]
     assert list(dict.fromkeys(line.split(",")[7] for line in lines)) == expected
+
+
+@pytest.mark.parametrize("words", [["walk", "run"], ["walk,run"], ["walk,", "run"]])
+def test_methods_may_have_commas_or_spaces(tmp_path: Path, words: list[str]) -> None:
+    write([run(0.5, method=name) for name in ("walk", "run", "hop")], tmp_path / "mlflow.db")
+    assert command(["--store", str(tmp_path / "mlflow.db"), "--out", str(tmp_path), "--methods", *words]) == 0
+    lines = (tmp_path / "leaderboard.csv").read_text().splitlines()[1:]
+    assert {line.split(",")[7] for line in lines} == {"walk", "run"}
 
 
 def test_a_folder_may_be_of_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

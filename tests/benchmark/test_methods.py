@@ -172,3 +172,11 @@ def test_each_method_is_printed_as_soon_as_it_is_counted_and_a_reader_may_leave(
             assert process.poll() is None
         process.stdout.close()
         assert process.stderr.read() == ""
+
+
+def test_a_suite_without_the_usual_preset_is_told_by_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert listing.run(["--suite", "toy", "--methods", "flow", "bon"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Sizes of preset quick of suite toy.")
+    assert "\nflow: " in said
+    assert "\nbon: " in said

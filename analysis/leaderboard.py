@@ -41,7 +41,7 @@ class Arguments:
     """only this suite"""
     preset: Annotated[str, _option("NAME", "all")] = ""
     """only this preset"""
-    methods: Annotated[tuple[str, ...], _option("NAME ...", "all")] = ()
+    methods: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, _option("NAME ...", "all")] = ()
     """only these"""
     sort: Annotated[str, _option("NAME", MEAN)] = MEAN
     """order of the rows: mean, name, a domain, a cost or another measure that is shown"""
@@ -54,7 +54,7 @@ class Arguments:
 
     @property
     def choice(self) -> Choice:
-        names = (name.strip() for words in self.methods for name in words.split(","))
+        names = (name.strip() for words in self.methods for word in words for name in word.split(","))
         return Choice(self.suite, self.preset, tuple(filter(None, names)))
 
 
@@ -108,7 +108,7 @@ def command(words: Sequence[str]) -> int:
         arguments = parsed(Arguments, "python -m analysis.leaderboard", words)
         if () in arguments.store or "" in arguments.stores:
             raise CommandLineError("--store needs the address or the folder of a store")
-        if "--methods" in words and not arguments.choice.methods:
+        if arguments.methods and not arguments.choice.methods:
             raise CommandLineError("--methods names nothing; leave it out for all")
         return main(arguments)
     except CommandLineError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +17,13 @@ from benchmark.planning.portion import DEPTH, ORDERS
 from benchmark.planning.request import DATA, OWN, PRESET, REFERENCE, VALUES, Request, ask
 from benchmark.planning.settings import BACKBONES_ASKED
 from envs import suites
-from envs._command_line import CommandLineError, option, parsed
+from envs._command_line import CommandLineError, listed, option, parsed
 from envs._documents import DocumentError
 
 SEVERAL = ("--tasks", "--domains", "--set", "--sweep")
 """Options that take several values, side by side or each after the option's name."""
 LISTS = ("--methods", "--seeds", "--tasks", "--domains")
 """Options whose values are a list: with commas, spaces, or both."""
-BETWEEN = r",(?![^\[]*\])"
-"""A comma that is not within the bracket of a pattern."""
 
 
 KEPT = ("all", "parameters", "nothing")
@@ -113,32 +110,12 @@ def description() -> str:
     return "\n".join(lines)
 
 
-def listed(words: list[str]) -> list[str]:
-    """Words in which lists are as their options want them, whichever way somebody wrote them."""
-    found: list[str] = []
-    left = list(words)
-    while left:
-        name, equals, value = left.pop(0).partition("=")
-        if name not in LISTS:
-            found.append(name + equals + value)
-            continue
-        said = [value] if equals else []
-        while left and not left[0].startswith("-"):
-            said.append(left.pop(0))
-        parts = [part.strip() for each in said for part in re.split(BETWEEN, each) if part.strip()]
-        if not all(said) or not parts:
-            found += [name, *said]
-        else:
-            found += [name, *(parts if name in SEVERAL else [",".join(parts)])]
-    return found
-
-
 def gathered(words: list[str]) -> list[str]:
     """The values of each option of SEVERAL together, behind one mention of it; none is a LaunchError."""
     values: dict[str, list[str]] = {}
     others: list[str] = []
     place = others
-    for word in listed(words):
+    for word in listed(words, LISTS, SEVERAL):
         name, equals, value = word.partition("=")
         if name in SEVERAL:
             place = values.setdefault(name, [])

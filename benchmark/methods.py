@@ -19,7 +19,6 @@ import jax.numpy as jnp
 from jax.extend.core import jaxprs_in_params
 
 import methods
-from benchmark.arguments import listed
 from benchmark.planning.data_files import available, method_file, presets
 from benchmark.planning.errors import SettingsError
 from benchmark.planning.plan import Cell, make
@@ -28,7 +27,7 @@ from benchmark.planning.settings import resolve
 from benchmark.training import agents
 from benchmark.training.build import build_agent
 from envs import load_suite, suites
-from envs._command_line import carried_out, option, parsed
+from envs._command_line import carried_out, listed, option, parsed
 from envs._suite import SuiteError, Task
 from methods._contract import Batch, Draw, Method, Network
 from methods._nets import Bound
@@ -246,7 +245,7 @@ def describe(cell: Cell) -> list[str]:
 
 
 def run(words: list[str]) -> int:
-    arguments = parsed(Arguments, "python -m benchmark.methods", listed(words))
+    arguments = parsed(Arguments, "python -m benchmark.methods", listed(words, ("--methods",)))
     check_suite(arguments.suite)
     known = presets(arguments.suite)
     suite, preset = arguments.suite, arguments.preset or ("paper" if "paper" in known else known[0])

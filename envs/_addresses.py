@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-SERVERS = ("http", "https")
-
 
 def shown(uri: str) -> str:
     """An address without its password; two that differ in that alone are the same store."""

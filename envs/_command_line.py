@@ -20,6 +20,8 @@ from envs._documents import DocumentError, checked
 Arguments = TypeVar("Arguments")
 
 
+BETWEEN = r",(?![^\[]*\])"
+"""A comma that is not within the bracket of a pattern."""
 PLAIN = (tyro.conf.FlagCreatePairsOff,)
 """A switch has one name: --retry, and no --no-retry beside it."""
 
@@ -47,6 +49,27 @@ def parsed(kind: type[Arguments], program: str, words: list[str], description: s
         if not exit_.code:
             raise
     raise CommandLineError(f"{_sentence(said.getvalue())}; see --help")
+
+
+def listed(words: Sequence[str], lists: Sequence[str], apart: Sequence[str] = ()) -> list[str]:
+    """Words in which the options that are ``lists``, written with commas, spaces or both, have one value with commas,
+    or several values where they are ``apart``."""
+    found: list[str] = []
+    left = list(words)
+    while left:
+        name, equals, value = left.pop(0).partition("=")
+        if name not in lists:
+            found.append(name + equals + value)
+            continue
+        said = [value] if equals else []
+        while left and not left[0].startswith("-"):
+            said.append(left.pop(0))
+        parts = [part.strip() for each in said for part in re.split(BETWEEN, each) if part.strip()]
+        if not all(said) or not parts:
+            found += [name, *said]
+        else:
+            found += [name, *(parts if name in apart else [",".join(parts)])]
+    return found
 
 
 def _check(words: Sequence[str]) -> None:

@@ -63,7 +63,7 @@ def told(error: BaseException) -> str:
     """What a stranger's error says, if it can say it."""
     try:
         return f"{type(error).__name__}: {error}"
-    except BaseException:
+    except (Exception, SystemExit):
         return type(error).__name__
 
 

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from envs._addresses import SERVERS, shown
+from envs._addresses import shown
 
-DATABASES = ("postgresql", "mysql", "mssql")
+SERVERS, DATABASES = ("http", "https"), ("postgresql", "mysql", "mssql")
 PLACES = "a server (http://HOST:PORT), a file (sqlite:////FOLDER/mlflow.db) or a database (postgresql+psycopg2://...)"
 OWN = "mlflow.db"
 """The store that lies beside the runs themselves, wherever they are moved to."""

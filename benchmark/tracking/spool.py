@@ -181,6 +181,7 @@ class Spool:
 
     def _tags(self) -> dict[str, str]:
         """What identifies and describes the run; those of the attempt change when it is resumed."""
+        suite, score = load_suite(self.config["suite"]), _score(self.config["suite"], self.config["preset"])
         seedless = {name: value for name, value in self.config.items() if name != "seed"}
         tags = {name: self.config[name] for name in CONFIG_TAGS}
         tags |= {name: self.started.get(name, "") for name in ATTEMPT_TAGS}
@@ -195,10 +196,10 @@ class Spool:
             "attempt": self.attempt,
             **{f"cost.{name}": f"{value:.4f}" for name, value in cost_of(self.attempts)._asdict().items()},
             "config_hash": key_of(seedless),
-            "data_source": load_suite(self.config["suite"]).provenance(self.config["data"]),
+            "data_source": suite.provenance(self.config["data"]),
             "mujoco": self.started.get("versions", {}).get("mujoco", ""),
-            "score": (score := _score(self.config["suite"], self.config["preset"])),
-            "score_meaning": load_suite(self.config["suite"]).scores()[score],
+            "score": score,
+            "score_meaning": suite.scores()[score],
         }
         return {name: _text(value)[:TAG_LENGTH] for name, value in tags.items()}
 

@@ -82,6 +82,8 @@ def test_what_stores_share_of_other_code_is_one_sentence(tmp_path: Path, capsys:
     [
         (["--stroe", "x"], 2, "error: Unrecognized options: --stroe, x, perhaps --store; see --help"),
         (["--store"], 2, "error: --store needs the address or the folder of a store"),
+        (["--store", "STORE", "--methods"], 2, "error: --methods names nothing; leave it out for all"),
+        (["--store", "STORE", "--methods="], 2, "error: --methods names nothing; leave it out for all"),
         (["--store", "STORE", "--methods", ""], 2, "error: --methods names nothing; leave it out for all"),
         (["--store", ""], 2, "error: --store needs the address or the folder of a store"),
         (["--out"], 2, "error: Missing value for argument '--out'. Expected 1 values; see --help"),

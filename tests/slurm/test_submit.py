@@ -143,3 +143,17 @@ def test_a_launch_is_stopped_before_anything_is_made(
     wrong = Order(plan, plan.packs, {"root": str(tmp_path)}, 1, "gpus")
     with pytest.raises(LaunchError, match="did you mean 'gpu'"):
         submit.check(wrong)
+
+
+@pytest.mark.parametrize(
+    ("extra", "excluded", "wanted"),
+    [({"exclude": "n1"}, ["n2", "n3"], "n1,n2,n3"), ({"exclude": "n1"}, [], "n1"), ({}, ["n2"], "n2"), ({}, [], None)],
+)
+def test_nodes_that_a_site_leaves_out_stay_out(
+    tmp_path: Path, plan: Plan, extra: dict[str, str], excluded: list[str], wanted: str | None
+) -> None:
+    profile = PROFILE.model_copy(update={"extra": extra | {"licenses": "a"}})
+    parameters = submit.executor_for(tmp_path, "name", order(tmp_path, plan), profile, excluded).parameters
+    assert parameters.get("exclude") == wanted
+    assert parameters["additional_parameters"]["licenses"] == "a"
+    assert "exclude" not in parameters["additional_parameters"]

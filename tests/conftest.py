@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +51,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         # All that need the cluster share one, which the last of them stops.
         together = "slurm" if item.get_closest_marker("slurm") else f"{item.path.stem} {method}"
         item.add_marker(pytest.mark.xdist_group(together))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Forget the compiled programs of a group: each of them holds mappings of memory, of which a process may have about
+    65,000, and the compiler crashes at the last one."""
+    jax = sys.modules.get("jax")
+    if jax and (nextitem is None or _group(item) != _group(nextitem)):
+        jax.clear_caches()
+        gc.collect()
+
+
+def _group(item: pytest.Item) -> object:
+    marker = item.get_closest_marker("xdist_group")
+    return marker.args if marker else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

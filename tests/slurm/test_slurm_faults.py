@@ -35,6 +35,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning"),  # MLflow never closes its connections
 ]
 LONG = "flow.offline_steps=100000"
+LONGER = "flow.offline_steps=300000"
+"""Not over before the scheduler has done what it takes its time for."""
 
 
 def begun(place: Place, cells: int = 1) -> list[str]:
@@ -53,7 +55,7 @@ def assert_complete(place: Place) -> None:
 
 
 def test_a_preempted_job_saves_and_goes_on_elsewhere(place: MakePlace) -> None:
-    here = place("flow", LONG, seeds="0", partition="low", extra={"nodelist": "n4"})
+    here = place("flow", LONGER, seeds="0", partition="low", extra={"nodelist": "n4"})
     assert here.launch().returncode == 0
     begun(here)
     options = ("--partition=main", "--nodelist=n4", "--exclusive", "--output=/dev/null", "--parsable")
@@ -67,7 +69,7 @@ def test_a_preempted_job_saves_and_goes_on_elsewhere(place: MakePlace) -> None:
 
 
 def test_a_job_whose_node_went_away_goes_on_elsewhere_and_the_node_is_left_out(place: MakePlace) -> None:
-    here = place("flow", LONG, seeds="0", exclude_after=1, extra={"nodelist": "n3"})
+    here = place("flow", LONGER, seeds="0", exclude_after=1, extra={"nodelist": "n3"})
     assert here.launch().returncode == 0
     begun(here)
     (cell,) = here.cells

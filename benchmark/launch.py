@@ -32,6 +32,7 @@ from benchmark.tracking.address import TrackingError, default_uri
 from benchmark.tracking.pusher import Pusher
 from benchmark.tracking.store import prepare
 from benchmark.tracking.tracker import Tracker
+from benchmark.training.fit import fitting
 from envs import load_suite
 from envs._addresses import shown
 from envs._command_line import carried_out, place
@@ -225,7 +226,7 @@ def run(words: list[str]) -> int:
     if arguments.list:
         print("\n".join(listing(request, [] if arguments.methods == "all" else list(request.methods))))
         return 0
-    plan = make(request, place(arguments.data_dir))
+    plan = fitting(make(request, place(arguments.data_dir)), request.every)
     check_words(arguments, name, plan)
     portion = Portion(arguments.order, arguments.limit or 0, 3600 * (arguments.budget_hours or 0))
     stale = arguments.stale or (RERUN if name == "local" else REFUSE)

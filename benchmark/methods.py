@@ -29,7 +29,7 @@ from benchmark.training.build import build_agent
 from envs import load_suite, suites
 from envs._command_line import carried_out, listed, option, parsed
 from envs._suite import SuiteError, Task
-from methods._contract import Batch, Draw, Method, Network
+from methods._contract import Draw, Method, Network
 from methods._nets import Bound
 
 WIDTH = 100
@@ -73,6 +73,8 @@ class Cost:
 class Scoped:
     """A network whose multiplications carry its name into the traced program."""
 
+    frozen = False
+
     def __init__(self, name: str, network: Network) -> None:
         self.name, self.network, self.problem = name, network, network.problem
 
@@ -83,15 +85,19 @@ class Scoped:
         bound = self.network.bind(parameters)
         return dataclasses.replace(bound, network=self) if isinstance(bound, Bound) else bound
 
-    def __call__(self, parameters: Any, obs: Any, *inputs: Any) -> Any:
+    def look(self, parameters: Any, obs: Any) -> Any:
         with jax.named_scope(f"network:{self.name}:"):
-            return self.network(parameters, obs, *inputs)
+            return self.network.look(parameters, obs)
+
+    def __call__(self, parameters: Any, look: Any, *inputs: Any) -> Any:
+        with jax.named_scope(f"network:{self.name}:"):
+            return self.network(parameters, look, *inputs)
 
 
 class ScopedAgent(agents.Agent):
     @property
-    def networks(self) -> dict[str, Any]:
-        return {name: Scoped(name, network) for name, network in super().networks.items()}
+    def everything(self) -> dict[str, Any]:
+        return {name: each if each.frozen else Scoped(name, each) for name, each in super().everything.items()}
 
 
 def multiplications(program: Any, times: int = 1) -> Iterator[tuple[str, int]]:
@@ -126,17 +132,15 @@ def kernels(parameters: Any) -> int:
 
 def cost(agent: agents.Agent) -> Cost:
     """What the method asks for, read from its traced programs; nothing is computed."""
-    scoped = ScopedAgent(agent.method, agent.rule, agent.problem, agent.optimiser)
-    draw, problem = Draw(jax.random.PRNGKey(0)), agent.problem
+    scoped = ScopedAgent(**vars(agent))
+    draw, batch = Draw(jax.random.PRNGKey(0)), agents.blank(agent, ROWS)
     state = jax.eval_shape(lambda key: agents.init_one(agent, key), jax.random.PRNGKey(0))
-    obs, row = jnp.zeros((ROWS, *problem.observation)), jnp.zeros((ROWS,))
-    batch = Batch(obs, jnp.zeros((ROWS, problem.D)), row, row, row, obs)
 
     def total(live: Any, slow: Any) -> jax.Array:
         return jnp.asarray(sum(agents.losses(scoped, live, slow, batch, draw).values()))
 
     def action(held: Any, slow: Any) -> jax.Array:
-        return agents.act(scoped, held, slow, obs, draw)
+        return agents.act(scoped, held, slow, batch.obs, draw)[0]
 
     update = passes(agent, jax.grad(total), state.parameters, state.slow)
     return Cost(
@@ -151,7 +155,8 @@ def cell_of(suite: str, preset: str, name: str) -> Cell:
     """The cell that a method is counted on: of the preset's first task, or of the first domain that has all of the
     method where this one leaves a part of it out."""
     request = ask(suite, preset, name, seeds="0")
-    tasks = [request.tasks[0], *load_suite(suite).tasks().values()]
+    first = request.tasks[0]
+    tasks = [first, *(task for task in load_suite(suite).tasks().values() if task.offline == first.offline)]
 
     def parts(task: Task) -> int:
         own = resolve(request.methods[name], name, task, suite, preset).hyperparameters
@@ -244,11 +249,15 @@ def describe(cell: Cell) -> list[str]:
     return lines
 
 
+USUAL = ("paper", "quick")
+"""Presets whose sizes are told where no other is asked for."""
+
+
 def run(words: list[str]) -> int:
     arguments = parsed(Arguments, "python -m benchmark.methods", listed(words, ("--methods",)))
     check_suite(arguments.suite)
     known = presets(arguments.suite)
-    suite, preset = arguments.suite, arguments.preset or ("paper" if "paper" in known else known[0])
+    suite, preset = arguments.suite, arguments.preset or next(each for each in (*USUAL, *known) if each in known)
     request = ask(suite, preset, arguments.methods, seeds="0")
     print(f"Sizes of preset {preset} of suite {suite}.\n{LEGEND}", flush=True)
     for name in request.methods:  # each as soon as it is counted, which takes a moment

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -29,18 +29,38 @@ class SuiteError(Exception):
     """A fault of data or environment that the user can mend; its text is one sentence that says how."""
 
 
+class Leaf(NamedTuple):
+    """One array of an observation: its name, its shape, and its type as NumPy calls it. An observation whose only leaf
+    has an empty name is that array; any other is a dictionary. Three axes are an image: height, width, channels."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str = "float32"
+
+
+class Start(NamedTuple):
+    """Where an episode starts: a seed (0 <= seed < 2**32), and what for. A suite with stored states keeps them for
+    evaluation."""
+
+    seed: int
+    kind: Literal["evaluation", "training"]
+
+
 @dataclass(frozen=True)
 class Task:
     """One task: its name and the facts that belong to the suite rather than to a method.
 
-    ``observation`` is the shape of one observation, ``action_size`` A, ``chunk_length`` H, ``horizon`` the step limit
-    of an episode, ``pessimism`` rho. ``sparse`` turns every reward into -1 (not solved) or 0. ``success_timing`` says
-    which state a step's success describes ("pre": the one before the step).
+    ``observation`` are the leaves that replay keeps and trained networks see, ``seen`` those that only its base sees,
+    while acting; ``action_size`` A, ``chunk_length`` H, ``horizon`` the step limit of an episode, ``pessimism`` rho.
+    ``sparse`` turns every reward into -1 (not solved) or 0. ``success_timing`` says which state a step's success
+    describes ("pre": the one before the step). Where ``decisions``, a row of replay is a decision with a reward of its
+    own, else a step. ``offline``: whether it has rows to learn from before acting. ``value`` is the value rule of a
+    method that states none. ``base``: whether a frozen flow comes with it.
     """
 
     name: str
     domain: str
-    observation: tuple[int, ...]
+    observation: tuple[Leaf, ...]
     action_size: int
     chunk_length: int
     discount: float
@@ -48,18 +68,48 @@ class Task:
     sparse: bool
     horizon: int
     success_timing: str
+    seen: tuple[Leaf, ...] = ()
+    decisions: bool = False
+    offline: bool = True
+    value: str = "td"
+    base: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A frozen flow policy that comes with a task: noise is t = 0, data is t = 1, velocity is data minus noise.
+
+    What it moves is a latent: ``width`` W entries for each of H steps, time-major, of which the first A become the
+    action as ``scale`` x + ``shift`` (A numbers each); the rest is padding. It ``needs`` leaves of an observation, by
+    name. Both functions are JAX's: ``encode(arrays, obs)`` of observations (B, ...) once for each, then
+    ``velocity(arrays, context, x (B, M, H W), t (B, M, 1))`` for M latents of each, differentiable in x. ``arrays`` are
+    shared by all seeds. ``map_steps``: in how many steps its posterior's flow may stand for a meta flow map, 0 where
+    that is too dear. ``called_back``: its functions leave the compiled program; ``fault`` then tells the error that
+    ended it, once.
+    """
+
+    needs: tuple[str, ...]
+    width: int
+    scale: tuple[float, ...]
+    shift: tuple[float, ...]
+    arrays: Any
+    encode: Callable[[Any, Any], Any]
+    velocity: Callable[[Any, Any, Any, Any], Any]
+    map_steps: int = 0
+    called_back: bool = False
+    fault: Callable[[], BaseException | None] = lambda: None
 
 
 @dataclass(frozen=True)
 class Rows:
-    """N transitions of E trajectories in recorded order, float32: row i's trajectory ends where ``terminals`` is 1.
+    """N transitions of E trajectories in recorded order: row i's trajectory ends where ``terminals`` is 1.
 
-    ``observations`` (N + E, d): those of the N transitions, each also the next one of the row before it, and behind
-    them what each trajectory ends in; ``actions`` (N, A) in [-1, 1]; ``rewards``, ``masks`` (0 = do not bootstrap: the
-    task is solved), ``terminals`` (N,).
+    ``observations`` (N + E, ...), each leaf: those of the N transitions, each also the next one of the row before it,
+    and behind them what each trajectory ends in; ``actions`` (N, A) in [-1, 1]; ``rewards``, ``masks`` (0 = do not
+    bootstrap: the task is solved), ``terminals`` (N,); float32. A task without offline rows has none, N = 0.
     """
 
-    observations: np.ndarray
+    observations: Any
     actions: np.ndarray
     rewards: np.ndarray
     masks: np.ndarray
@@ -96,23 +146,31 @@ class Dataset(Protocol):
 class Steps:
     """What one slot did with a chunk: n <= h steps were executed, fewer only if the episode ended.
 
-    ``observations`` (n, d) float32 are the observations AFTER each step, ``rewards`` (n,) float32 as they are stored,
-    ``terminated`` and ``truncated`` (n,) bool. ``measures`` describes the whole episode when its last step is in here
-    (always with "success", "return" and "length"), else it is None.
+    ``observations`` (n, ...) are the observations AFTER each step, ``rewards`` (n,) float32 as they are stored,
+    ``terminated`` and ``truncated`` (n,) bool. Where rows are decisions there is one entry of each, n = 1: the
+    observation after the whole chunk and the reward of the decision; how many steps it took is ``executed``.
+    ``measures`` describes the whole episode when its last step is in here (always with "success", "return" and
+    "length"), else it is None.
     """
 
-    observations: np.ndarray
+    observations: Any
     rewards: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
     measures: dict[str, float] | None
+    executed: int | None = None
+
+    @property
+    def count(self) -> int:
+        """Steps of the environment."""
+        return len(self.rewards) if self.executed is None else self.executed
 
 
 class Pool(Protocol):
     """Environments in numbered slots; every slot is independent of all others, to the last bit."""
 
-    def reset(self, seeds: Mapping[int, int]) -> dict[int, np.ndarray]:
-        """Start a new episode in each named slot; slot -> its initial-state seed (0 <= seed < 2**32)."""
+    def reset(self, starts: Mapping[int, Start]) -> dict[int, Any]:
+        """Start a new episode in each named slot: slot -> where; answers slot -> observation."""
         ...
 
     def step(self, chunks: Mapping[int, np.ndarray]) -> dict[int, Steps]:
@@ -162,6 +220,14 @@ class Suite(Protocol):
 
     def load(self, task: Task, identity: Identity, folder: Path) -> Dataset:
         """The prepared data, checked and labelled for this task."""
+        ...
+
+    def environments(self) -> int:
+        """How many environments a run may hold for evaluation, beside the one in which each seed acts."""
+        ...
+
+    def base(self, task: Task) -> Base | None:
+        """The frozen flow that comes with a task, if one does."""
         ...
 
     def pool(self, task: Task, slots: int, workers: int) -> Pool: ...

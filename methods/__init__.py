@@ -49,7 +49,7 @@ def made(name: str, cls: type[Method], values: Mapping[str, Any]) -> Method:
     its critic learns by."""
     try:
         method = cls(**values)
-        if type(method) is not cls or not hasattr(method.value, "losses"):
+        if type(method) is not cls or not (method.value is None or hasattr(method.value, "losses")):
             raise TypeError("no method, or no value rule")
     except KeyboardInterrupt:
         raise

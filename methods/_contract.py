@@ -14,32 +14,52 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
-from methods._flow import flow_matching
-from methods._given import Act, Array, Backbone, Batch, Copy, Draw, Losses, Problem, Views, named_key
+from methods._flow import flow_action, flow_matching
+from methods._given import (
+    Act,
+    Backbone,
+    Batch,
+    ContractError,
+    Copy,
+    Draw,
+    Leaf,
+    Losses,
+    Problem,
+    Seen,
+    Space,
+    Views,
+    named_key,
+    seen,
+)
 from methods._nets import Network, critic, velocity_field
 from methods._ranges import Count, Fraction, NonNegative, Positive, Share
 from methods._traced import Traced, added
-from methods._values import TD, NextAct
+from methods._values import NextAct
 
 __all__ = [
     "Act",
     "Backbone",
     "Batch",
+    "ContractError",
     "Copy",
     "Count",
     "Draw",
     "Fraction",
+    "Leaf",
     "Losses",
     "Method",
     "Network",
     "NonNegative",
     "Positive",
     "Problem",
+    "Seen",
     "Share",
+    "Space",
     "ValueRule",
     "Views",
     "added",
     "named_key",
+    "seen",
 ]
 
 
@@ -85,8 +105,12 @@ class Method(Traced):
     def networks(self, problem: Problem) -> dict[str, Network]:
         return {"flow": velocity_field(problem), "critic": critic(problem)}
 
+    def keeps(self, problem: Problem) -> dict[str, int]:
+        """What an update needs of a decision beside its chunk, by name, with its size; `act` answers with it."""
+        return {}
+
     def base_loss(self, views: Views, batch: Batch, draw: Draw) -> Losses:
-        """Behaviour cloning of the base policy; not called where the base is frozen."""
+        """Every term that needs data and no critic: cloning of the base policy. Not called where the flow is given."""
         return {"flow_loss": flow_matching(views.live.flow, batch, draw)}
 
     def losses(self, views: Views, batch: Batch, draw: Draw) -> Losses:
@@ -94,17 +118,22 @@ class Method(Traced):
         return {}
 
     @abstractmethod
-    def act(self, views: Views, obs: Any, draw: Draw) -> Array:
-        """Chunks (B, D) in [-1, 1]; reads ``held`` and ``slow``, never ``live``."""
+    def act(self, views: Views, obs: Any, draw: Draw) -> Any:
+        """Chunks (B, D) in [-1, 1]; reads ``held`` and ``slow``, never ``live``. Where something is kept: the chunks,
+        and {name: (B, size)}."""
 
-    def next_act(self, views: Views, obs: Any, draw: Draw) -> Array:
+    def next_act(self, views: Views, obs: Any, draw: Draw) -> Any:
         """The action of the TD target."""
         return self.act(views, obs, draw)
 
+    def base_act(self, views: Views, obs: Any, draw: Draw) -> Any:
+        """As `act`, before training starts, in a run whose base acts until then."""
+        return flow_action(views.held.flow.at(obs), views.problem, draw)
+
     @property
-    def value(self) -> ValueRule:
-        """The rule that its critic learns by, unless the run asks for another."""
-        return TD()
+    def value(self) -> ValueRule | None:
+        """The rule that its critic learns by, unless the run asks for another; none is the suite's, or else TD."""
+        return None
 
     def diagnostics(self, views: Views, batch: Batch, draw: Draw) -> Losses:
         """Numbers to record beside the losses; computed at log points only, never differentiated."""

@@ -6,12 +6,13 @@ Heads come first: a critic at an observation takes (B, D) to (J, B) and candidat
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from methods._given import Act, Batch, Draw, Problem, Views
+from methods._given import Act, Batch, Draw, Problem, Seen, Views, seen
 from methods._traced import constant
 
 Array = jax.Array
@@ -65,31 +66,49 @@ def backed_up(problem: Problem, batch: Batch, value: Array) -> Array:
     return batch.reward + problem.discount**problem.chunk_length * batch.mask * value
 
 
-def td_loss(views: Views, batch: Batch, target: Array) -> Array:
+def td_loss(views: Views, batch: Batch, target: Array, valid: Array | None = None) -> Array:
     """mean over heads and batch of valid (Q_j(s, a) - y)^2; the target (B,) is held. Li & Levine 2026, Section 3."""
     heads = views.live.critic.at(batch.obs)(batch.chunk)  # (J, B)
-    return jnp.mean(batch.valid * jnp.square(heads - constant(target)))
+    return squared_gap(heads, target, batch.valid if valid is None else valid)
 
 
-def choose(critic: Any, candidates: Array, reduction: Reduction) -> Array:
-    """The best of candidates (B, N, D) by the reduced critic: (B, D)."""
+def squared_gap(heads: Array, target: Array, valid: Array) -> Array:
+    """mean over heads (J, B) and batch of valid (Q_j - y)^2; the target (B,) is held."""
+    return jnp.mean(valid * jnp.square(heads - constant(target)))
+
+
+def choose(critic: Any, candidates: Array, reduction: Reduction, kept: Any = ()) -> Any:
+    """The best of candidates (B, N, D) by the reduced critic: (B, D). With ``kept``, a pytree of what belongs to each
+    (B, N, ...), also what belongs to it."""
     scores = reduction(critic(candidates))  # (B, N)
     best = jnp.argmax(scores, axis=-1)[..., None, None]
-    return jnp.take_along_axis(candidates, best, axis=-2)[..., 0, :]
+
+    def taken(of: Array) -> Array:
+        return jnp.take_along_axis(of, best, axis=-2)[..., 0, :]
+
+    return (taken(candidates), jax.tree.map(taken, kept)) if kept else taken(candidates)
 
 
-def repeated(problem: Problem, obs: Any, n: int) -> Any:
-    """Each observation n times, side by side: (B, n, ...)."""
-    axis = len(problem.shape(obs)) - 1
-    return jax.tree.map(lambda leaf: jnp.repeat(jnp.expand_dims(leaf, axis), n, axis), obs)
+def repeated(obs: Any, n: int) -> Seen:
+    """An observation that stands for n candidates, side by side (B, n); nothing is copied."""
+    obs = seen(obs)
+    return replace(obs, each=(*obs.each, n))
 
 
 def best_of(n: int, act: Act, reduction: Reduction = average) -> Act:
-    """Act n times at each observation (noise (B, n, D)) and keep the best by the held critic; n = 1 asks no critic."""
+    """Act n times at each observation (noise (B, n, D)) and take the best by the held critic, with what is kept of it;
+    n = 1 asks no critic."""
     if n == 1:
         return act
 
-    def chosen(views: Views, obs: Any, draw: Draw) -> Array:
-        return choose(views.held.critic.at(obs), act(views, repeated(views.problem, obs, n), draw), reduction)
+    def chosen(views: Views, obs: Any, draw: Draw) -> Any:
+        found = act(views, repeated(obs, n), draw)
+        candidates, *kept = found if isinstance(found, tuple) else (found,)
+        return choose(views.held.critic.at(obs), candidates, reduction, *kept)
 
     return chosen
+
+
+def chunk_of(found: Any) -> Array:
+    """The chunk of what a method's `act` answers, which may come with what is to be kept."""
+    return found[0] if isinstance(found, tuple) else found

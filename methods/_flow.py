@@ -26,10 +26,11 @@ def interpolate(noise: Array, data: Array, t: Array) -> Array:
 
 def flow_errors(flow: Any, batch: Batch, draw: Draw) -> Array:
     """Squared error of the velocity at a random time, mean over D: (B,). Lipman et al. 2023 (arXiv 2210.02747)."""
-    noise = draw.normal("flow_noise", batch.chunk.shape)
+    at = flow.at(batch.obs)
+    noise, data = at.start(draw, "flow_noise"), at.from_action(batch.chunk)
     t = draw.uniform("flow_time", (*batch.chunk.shape[:-1], 1))
-    velocity = flow.at(batch.obs)(interpolate(noise, batch.chunk, t), t)
-    return jnp.mean(jnp.square(velocity - (batch.chunk - noise)), axis=-1)
+    velocity = at(interpolate(noise, data, t), t)
+    return jnp.mean(jnp.square(velocity - (data - noise)), axis=-1)
 
 
 def flow_matching(flow: Any, batch: Batch, draw: Draw) -> Array:
@@ -49,7 +50,7 @@ def euler(
     noise: Array | None = None,
     theory: bool = False,
 ) -> Array:
-    """Follow the flow from ``start`` (B, D) in K steps of 1/K; the action, clipped to [-1, 1].
+    """Follow the flow from ``start`` (B, L) in K steps of 1/K; the action (B, D), clipped to [-1, 1].
 
     ``steer`` may bend the velocity of every step but the first; with ``noise`` (K, ...) it is also given entry i at
     step i. ``theory`` is for checks against closed forms: the first step is steered too and nothing is clipped.
@@ -98,13 +99,16 @@ def straight_through_clip(action: Array) -> Array:
 def rescaled(flow: Any, guidance: Array, velocity: Array, alpha: Array | float) -> Array:
     """velocity + alpha g, where g is the guidance scaled to the velocity's norm, per sample. QPILOTS (P-17).
 
-    The epsilon is 1e-8, the value of the Meta Flow Maps release (arXiv 2601.14430); QPILOTS gives none.
+    Both norms are over what reaches the action, and nothing else is steered: the flow mixes padding into it, so that
+    the gradient there is not zero. The epsilon is 1e-8, the value of the Meta Flow Maps release (arXiv 2601.14430);
+    QPILOTS gives none.
     """
+    guidance = flow.real(guidance)
 
     def norm(x: Array) -> Array:
-        return jnp.linalg.norm(flow.real(x), axis=-1, keepdims=True)
+        return jnp.linalg.norm(x, axis=-1, keepdims=True)
 
-    return velocity + alpha * (norm(velocity) / (norm(guidance) + 1e-8)) * guidance
+    return velocity + alpha * (norm(flow.real(velocity)) / (norm(guidance) + 1e-8)) * guidance
 
 
 def steered(

@@ -46,6 +46,8 @@ def entropy_cost(views: Views, log_probabilities: Array) -> Array:
     return views.held.temperature() * jnp.mean(log_probabilities)
 
 
-def temperature_loss(views: Views, log_probabilities: Array) -> Array:
-    """exp(theta) (sg[-E_b log pi] - H*), H* = -D / 2: moves the temperature until the entropy is H*."""
-    return views.live.temperature() * (constant(-jnp.mean(log_probabilities)) + 0.5 * views.problem.D)
+def temperature_loss(views: Views, log_probabilities: Array, size: int | None = None) -> Array:
+    """exp(theta) (sg[-E_b log pi] - H*): moves the temperature until the entropy is H*, which is -1/2 for each entry of
+    what is chosen: D, or ``size`` of something else."""
+    entries = views.problem.D if size is None else size
+    return views.live.temperature() * (constant(-jnp.mean(log_probabilities)) + 0.5 * entries)

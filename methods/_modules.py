@@ -88,6 +88,23 @@ class Heads(nn.Module):
         return tuple(nn.Dense(self.outputs, kernel_init=kernel, name=name)(x) for name in self.names)
 
 
+class Encoder(nn.Module):
+    """Frames (B, h, w, c) of bytes -> (B, size) in (-1, 1): 3x3 convolutions without padding, each with ReLU, then
+    Dense -> LayerNorm -> tanh. As DSRL's release (Wagenmaker et al. 2025, arXiv 2506.15799), which QPILOTS follows."""
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    size: int
+
+    @nn.compact
+    def __call__(self, frames: Array) -> Array:
+        x = frames.astype(jnp.float32) / 255.0
+        for width, stride in zip(self.channels, self.strides, strict=True):
+            x = nn.relu(nn.Conv(width, (3, 3), (stride, stride), "VALID", kernel_init=xavier)(x))
+        x = nn.Dense(self.size, kernel_init=xavier)(x.reshape(*x.shape[:-3], -1))
+        return jnp.tanh(nn.LayerNorm(epsilon=1e-6)(x))
+
+
 class Denoiser(nn.Module):
     """Noise prediction on rows [s, x, t], x of width ``outputs``: learned Fourier features of t, embedded, then an MLP
     on [x, s, embedded t]. Its activation is Mish whatever the backbone."""
@@ -120,14 +137,25 @@ def time_features(t: Array, kind: str) -> Array:
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
 
 
-def columns(*inputs: Any) -> Array:
-    """Inputs side by side, each repeated over the axes that a later one has between its leading and its last axis.
+def moved(frames: Array, shift: Array) -> Array:
+    """Frames (B, h, w, c) moved down and right by ``shift`` (B, 2) whole pixels; edges are repeated."""
+
+    def one(frame: Array, by: Array) -> Array:
+        rows, columns = (jnp.clip(jnp.arange(size) - by[i], 0, size - 1) for i, size in enumerate(frame.shape[:2]))
+        return frame[rows][:, columns]
+
+    return jax.vmap(one)(frames, shift)
+
+
+def columns(*inputs: Any, rows: tuple[int, ...] = ()) -> Array:
+    """Inputs side by side, each repeated over the axes that a later one has between its leading and its last axis, and
+    at least over ``rows``.
 
     A number stands for a column of it. Shapes (B, S), (B, N, D), 0.5 -> (B, N, S + D + 1).
     """
     arrays = [jnp.asarray(each, jnp.float32) for each in inputs]
-    widest = max(arrays, key=lambda array: array.ndim)
-    rows, axes = widest.shape[:-1], widest.ndim
+    rows = max([rows, *(array.shape[:-1] for array in arrays)], key=len)
+    axes = len(rows) + 1
 
     def aligned(array: Array) -> Array:
         shape = array.shape or (1,)

@@ -19,7 +19,7 @@ Array = jax.Array
 
 def one_step_action(views: Views, obs: Any, draw: Draw) -> Array:
     """clip mu(s, z)."""
-    noise = draw.normal("act_noise", views.problem.shape(obs))
+    noise = draw.normal("act_noise", (*views.problem.rows(obs), views.problem.L))
     return jnp.clip(views.held.actor.at(obs)(noise), -1.0, 1.0)
 
 
@@ -28,7 +28,7 @@ def distil_and_climb(views: Views, batch: Batch, teacher: Any, weight: Any, draw
 
     The distillation sees the action before it is clipped, the critic after; neither is weighted by ``valid``.
     """
-    noise = draw.normal("actor_noise", batch.chunk.shape)
+    noise = teacher.start(draw, "actor_noise")
     action = views.live.actor.at(batch.obs)(noise)
     target = euler(teacher, noise, views.problem)
     q = mean_value(views.held.critic.at(batch.obs))(jnp.clip(action, -1.0, 1.0))

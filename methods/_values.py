@@ -63,5 +63,46 @@ class IQL(Traced):
         return {"value_loss": value_loss, "critic_loss": td_loss(views, batch, target)}
 
 
-RULES: dict[str, type] = {"td": TD, "iql": IQL}
+@dataclass(frozen=True)
+class SARSA(Traced):
+    """y = R + gamma^H m Qbar'(s', a') with the chunk that was executed at s': nobody is asked for an action there.
+
+    A row counts where its next chunk lies wholly in the same trajectory, or nothing is backed up (m = 0). QPILOTS
+    (arXiv 2606.14801), Appendix C, on LIBERO.
+    """
+
+    averaged: ClassVar[tuple[str, ...]] = ("critic",)
+    needs: ClassVar[tuple[str, ...]] = ("next_chunk", "next_chunk_valid")
+
+    def networks(self, problem: Problem) -> dict[str, Any]:
+        return {}
+
+    def losses(self, views: Views, batch: Batch, next_act: NextAct, draw: Draw) -> dict[str, Array]:
+        value_at = pessimistic_value(views.slow.critic.at(batch.next_obs), views.problem)
+        target = backed_up(views.problem, batch, value_at(batch.next_chunk))
+        valid = batch.valid * jnp.where(batch.mask == 0.0, 1.0, batch.next_chunk_valid)
+        return {"critic_loss": td_loss(views, batch, target, valid)}
+
+
+@dataclass(frozen=True)
+class MC(Traced):
+    """y = the discounted return from here to the end of the trajectory, Monte Carlo: nothing is backed up.
+
+    It ends at the first mask of 0; where the trajectory ends without one, the last reward goes on for ever. A row whose
+    trajectory is not over yet has none, and does not count.
+    """
+
+    averaged: ClassVar[tuple[str, ...]] = ("critic",)
+    needs: ClassVar[tuple[str, ...]] = ("return_to_go",)
+
+    def networks(self, problem: Problem) -> dict[str, Any]:
+        return {}
+
+    def losses(self, views: Views, batch: Batch, next_act: NextAct, draw: Draw) -> dict[str, Array]:
+        known = jnp.isfinite(batch.return_to_go)
+        target = jnp.where(known, batch.return_to_go, 0.0)
+        return {"critic_loss": td_loss(views, batch, target, batch.valid * known)}
+
+
+RULES: dict[str, type] = {"td": TD, "iql": IQL, "sarsa": SARSA, "mc": MC}
 """What ``--value`` can name."""

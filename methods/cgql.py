@@ -44,6 +44,6 @@ class CGQL(Method):
         def steer(x: jax.Array, t: jax.Array, velocity: jax.Array) -> jax.Array:
             # The velocity that belongs to a score g is ((1 - t) g + x) / t, for g = tau grad Q.
             extra = ((1.0 - t) * self.inverse_temperature * score(x, t) + x) * (self.guidance / t)
-            return jnp.where(self.inverse_temperature > 0.0, velocity + extra, velocity)
+            return jnp.where(self.inverse_temperature > 0.0, velocity + flow.real(extra), velocity)
 
         return euler(flow, flow.start(draw, "act_noise"), views.problem, steer)

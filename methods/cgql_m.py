@@ -32,8 +32,8 @@ class CgqlM(CGQL):
         return gradient(lambda x, t: average(critic(as_action(flow, x), t)))
 
     def losses(self, views: Views, batch: Batch, draw: Draw) -> Losses:
-        t = draw.uniform("noisy_time", (*batch.chunk.shape[:-1], 1))
-        x = interpolate(draw.normal("noisy_noise", batch.chunk.shape), batch.chunk, t)
+        data, t = views.problem.from_action(batch.chunk), draw.uniform("noisy_time", (*batch.chunk.shape[:-1], 1))
+        x = views.problem.to_action(interpolate(draw.normal("noisy_noise", data.shape), data, t))
         clean = views.slow.critic.at(batch.obs)(batch.chunk)  # (J, B)
         errors = self.discrepancy(clean, views.live.critic.at(batch.obs)(x, t))
         return {"noisy_critic_loss": self.noisy * jnp.mean(batch.valid * errors)}

@@ -27,7 +27,7 @@ class EXPO(FEdit):
     candidates: Count
 
     def act(self, views: Views, obs: Any, draw: Draw) -> jax.Array:
-        each = repeated(views.problem, obs, self.candidates)
+        each = repeated(obs, self.candidates)
         base = flow_action(views.held.flow.at(each), views.problem, draw)  # (B, N, D)
         both = jnp.concatenate([base, edited(views, each, base, self.edit_scale, draw)], axis=-2)
         return choose(views.held.critic.at(obs), both, average)

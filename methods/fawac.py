@@ -32,10 +32,13 @@ class FAWAC(Flow):
         return super().networks(problem) | {"value": value(problem)}
 
     def base_loss(self, views: Views, batch: Batch, draw: Draw) -> Losses:
-        advantage = mean_value(views.held.critic.at(batch.obs))(batch.chunk) - views.held.value.at(batch.obs)()
-        weight = jnp.minimum(jnp.exp(self.inverse_temperature * advantage), LARGEST_WEIGHT)
-        return {"flow_loss": jnp.mean(batch.valid * weight * flow_errors(views.live.flow, batch, draw))}
+        return {}
 
     def losses(self, views: Views, batch: Batch, draw: Draw) -> Losses:
+        advantage = mean_value(views.held.critic.at(batch.obs))(batch.chunk) - views.held.value.at(batch.obs)()
+        weight = jnp.minimum(jnp.exp(self.inverse_temperature * advantage), LARGEST_WEIGHT)
         heads = views.slow.critic.at(batch.obs)(batch.chunk)  # (J, B)
-        return {"value_loss": jnp.mean(batch.valid * jnp.square(heads - views.live.value.at(batch.obs)()))}
+        return {
+            "flow_loss": jnp.mean(batch.valid * weight * flow_errors(views.live.flow, batch, draw)),
+            "value_loss": jnp.mean(batch.valid * jnp.square(heads - views.live.value.at(batch.obs)())),
+        }

@@ -39,30 +39,32 @@ class QpilotsM(QpilotsU):
     def networks(self, problem: Problem) -> dict[str, Network]:
         return super().networks(problem) | {"map": flow_map(problem)}
 
-    def losses(self, views: Views, batch: Batch, draw: Draw) -> Losses:
+    def base_loss(self, views: Views, batch: Batch, draw: Draw) -> Losses:
         diagonal, consistency = squared_residuals(views, batch, draw)
         diagonal_loss = adaptive(diagonal, batch.valid, self.diagonal_power, self.softening)
         consistency_loss = adaptive(consistency, batch.valid, self.consistency_power, self.softening)
-        return {
+        return super().base_loss(views, batch, draw) | {
             "diagonal_loss": self.diagonal * diagonal_loss,
             "consistency_loss": self.consistency * consistency_loss,
         }
 
     def diagnostics(self, views: Views, batch: Batch, draw: Draw) -> Losses:
+        if "map" in views.given:
+            return {}
         diagonal, consistency = squared_residuals(views, batch, draw)
         return {"diagonal_error": jnp.mean(diagonal), "consistency_error": jnp.mean(consistency)}
 
     def guidance(self, views: Views, drift: Copy, obs: Any) -> Callable[..., jax.Array]:
-        """(x, t, noise (B, N, D)) -> gradient in x of log mean_n exp Qbar'(s, X_{0,1}(noise_n; t, x))."""
+        """(x, t, noise (B, N, L)) -> gradient in x of log mean_n exp Qbar'(s, X_{0,1}(noise_n; t, x))."""
         value, posterior = pessimistic_value(views.slow.critic.at(obs), views.problem), drift.map.at(obs)
 
         def log_tilt(x: jax.Array, t: jax.Array, noise: jax.Array) -> jax.Array:
-            values = value(jump(posterior, noise, x, t, 0.0, 1.0))  # (B, N)
+            values = value(views.problem.to_action(jump(posterior, noise, x, t, 0.0, 1.0)))  # (B, N)
             return jax.nn.logsumexp(values, axis=-1) - jnp.log(self.samples)
 
         return gradient(log_tilt)
 
     def _sample(self, views: Views, drift: Copy, obs: Any, draw: Draw) -> jax.Array:
-        *rows, size = views.problem.shape(obs)
-        noise = draw.normal("act_posterior", (*rows, self.samples, size), steps=views.problem.flow_steps)
-        return steered(drift.flow.at(obs), self.guidance(views, drift, obs), self.alpha, views.problem, draw, noise)
+        flow = drift.flow.at(obs)
+        noise = flow.start(draw, "act_posterior", (self.samples,), steps=views.problem.flow_steps)
+        return steered(flow, self.guidance(views, drift, obs), self.alpha, views.problem, draw, noise)

@@ -20,6 +20,7 @@ from benchmark.runs.lease import host_name
 from benchmark.tracking.address import default_uri
 from benchmark.tracking.store import reach
 from envs import load_suite, suites
+from envs._suite import Start
 from slurm.cluster import PREFIX, ask
 from slurm.profile import Profile
 
@@ -122,7 +123,7 @@ def look(folder: str) -> None:
     for suite in suites():
         task = next(iter(load_suite(suite).tasks().values()))
         pool = load_suite(suite).pool(task, slots=1, workers=0)
-        pool.reset({0: 0})
+        pool.reset({0: Start(0, "evaluation")})
         pool.close()
     uri = default_uri(Path(folder).parent)  # of the environment, since it may hold a password
     if not uri.startswith("sqlite"):

@@ -181,6 +181,7 @@ def summarise(plan: Plan, work: Work, workers: int = 0) -> list[str]:
         *code_lines(plan, work),
         *(_cost(work, workers) if work.packs else []),
         *(f"unavailable: {reason}" for reason in available()[1].values()),
+        *(f"left out: {reason}" for reason in plan.unfit.values()),
     ]
 
 
@@ -201,8 +202,10 @@ def _extent(plan: Plan) -> list[str]:
     """How many cells, and of what."""
     names, tasks = (list(dict.fromkeys(each)) for each in zip(*((c.method, c.task) for c in plan.cells), strict=True))
     seeds = {cell.seed for cell in plan.cells}
-    more = len(plan.packs) - len(names) * len(tasks)
-    swept = f" and {counted(more, 'pack')} more for swept values" if more else ""
+    pairs = {(cell.method, cell.task) for cell in plan.cells}
+    more, fewer = len(plan.packs) - len(pairs), len(names) * len(tasks) - len(pairs)
+    swept = f" but for {fewer} that do not fit" if fewer else ""
+    swept += f" and {counted(more, 'pack')} more for swept values" if more else ""
     whole = f"{counted(len(plan.cells), 'cell')} in {counted(len(plan.packs), 'pack')}"
     sides = f"{counted(len(names), 'method')} x {counted(len(tasks), 'task')} x {counted(len(seeds), 'seed')}"
     return [

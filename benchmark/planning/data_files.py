@@ -17,7 +17,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import ConfigDict, Field
 
 import methods
-from benchmark.planning.errors import SettingsError, nearest
+from benchmark.planning.errors import SettingsError, Unfit, nearest
 from benchmark.planning.run_settings import Settings
 from benchmark.planning.words import MOST_SEEDS, OWNERS
 from envs import load_suite, suites
@@ -202,7 +202,7 @@ def _method_file(folder: Path, name: str, cls: type[Method]) -> MethodFile:
 def check_complete(name: str, cls: type[Method], given: Iterable[str]) -> None:
     """Raise where a hyperparameter has no value among those that are ``given``."""
     if without := missing(cls, given):
-        raise SettingsError(f"{without[0]!r} of {name} has no value; give one in methods/{name}.toml [default]")
+        raise Unfit(f"{without[0]!r} of {name} has no value; give one in methods/{name}.toml [default]")
 
 
 def missing(cls: type[Method], given: Iterable[str]) -> list[str]:
@@ -255,7 +255,9 @@ def available() -> tuple[dict[str, type[Method]], dict[str, str]]:
     for name in methods.names():
         try:
             cls, table = usable(name), method_file(name)
-            check_complete(name, cls, (*table.default, *table.run))
+            of_presets = (values for each in table.preset.values() for values in each.values())
+            somewhere = (table.default, table.run, *table.domain.values(), *of_presets)
+            check_complete(name, cls, {key for values in somewhere for key in values})
             found[name] = cls
         except (methods.UnavailableMethod, SettingsError) as error:
             reasons[name] = str(error)

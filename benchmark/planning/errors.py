@@ -17,6 +17,10 @@ class SettingsError(DocumentError):
     """A wrong setting; the text is one sentence that says how to mend it."""
 
 
+class Unfit(SettingsError):
+    """A method that can't be used on a task as it is set; whoever asks for all methods means those that can."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """' Did you mean ...?' or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)

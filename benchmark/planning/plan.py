@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NotRequired
@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 import methods
 from benchmark.planning.data_files import fields_of, number, preset_table, rule_values
-from benchmark.planning.errors import SettingsError, nearest
+from benchmark.planning.errors import SettingsError, Unfit, nearest
 from benchmark.planning.request import OWN, PRESET, Request
 from benchmark.planning.run_settings import Settings, before, told
 from benchmark.planning.settings import Resolved, resolve
@@ -124,11 +124,12 @@ class Pack:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a launch will do, in order."""
+    """Everything that a launch will do, in order; of all methods, ``unfit`` tells why some are left out."""
 
     suite: str
     preset: str
     packs: tuple[Pack, ...]
+    unfit: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cells(self) -> list[Cell]:
@@ -165,12 +166,15 @@ def rule_settings(asked: str, overrides: Mapping[str, Any]) -> tuple[dict[str, A
 
 
 def value_rule(configuration: Mapping[str, Any], method: Method) -> ValueRule:
-    """The rule that a cell's critic learns by."""
-    if configuration["value"] == OWN:
-        return method.value
+    """The rule that a cell's critic learns by: the one asked for, else the method's own, else the suite's."""
+    asked = configuration["value"]
+    if asked == OWN:
+        if method.value is not None:
+            return method.value
+        asked = configuration["settings"]["value_used"]
     prefixed = configuration["settings"].items()
     own = {name.removeprefix("value."): value for name, value in prefixed if name.startswith("value.")}
-    return RULES[configuration["value"]](**own)
+    return RULES[asked](**own)
 
 
 def build_method(cls: type[Method], configuration: Mapping[str, Any]) -> Method:
@@ -206,20 +210,30 @@ def make(request: Request, folder: Path | None = None) -> Plan:
     size = data_size(request)
     source = size.pop("source")
 
-    packs = []
+    packs: list[Pack] = []
+    unfit: dict[str, str] = {}
     points = [(name, cls, point) for name, cls in request.methods.items() for point in request.points(name)]
     for name, cls, point in points:
         asked = request.layers(name, point)
         for task in request.tasks:
-            resolved = resolve(cls, name, task, request.suite, request.preset, asked)
+            try:
+                resolved = resolve(cls, name, task, request.suite, request.preset, asked)
+            except Unfit as error:
+                if not request.every:
+                    raise
+                unfit[name] = str(error)
+                continue
             taken = suite.choose(task, folder or Path()) if source == "auto" else source
             identity = suite.identity(task, taken, size)
             resolved.settings |= value_settings
             resolved.provenance |= value_sources | sources(request, cls, identity)
             common = _common(request, name, task) | {"data": identity}
-            packs.append(_pack(cls, common, resolved, request.seeds, request.words(name, task.name, point, taken)))
+            words = request.words(name, task.name, point, taken)
+            packs.append(_pack(cls, common, resolved, task.value, request.seeds, words))
+    if not packs:
+        raise SettingsError(f"no method can be used; the first of them since {next(iter(unfit.values()))}")
     check_used(request.given("data"), identities(packs))
-    return Plan(request.suite, request.preset, tuple(packs))
+    return Plan(request.suite, request.preset, tuple(packs), unfit)
 
 
 def sources(request: Request, cls: type[Method], identity: Mapping[str, Any]) -> dict[str, str]:
@@ -259,10 +273,17 @@ def _common(request: Request, method: str, task: Task) -> dict[str, Any]:
 
 
 def _pack(
-    cls: type[Method], common: dict[str, Any], resolved: Resolved, seeds: Sequence[int], words: tuple[str, ...]
+    cls: type[Method],
+    common: dict[str, Any],
+    resolved: Resolved,
+    usual: str,
+    seeds: Sequence[int],
+    words: tuple[str, ...],
 ) -> Pack:
+    """``usual`` is the suite's value rule."""
     values = {"settings": told(Settings, resolved.settings), "hyperparameters": told(cls, resolved.hyperparameters)}
     plain = json.loads(json.dumps(values))
+    plain["settings"]["value_used"] = usual
     rule = value_rule({**common, **plain}, build_method(cls, plain))
     plain["settings"]["value_used"] = type(rule).__name__.lower()
     return Pack(tuple(Cell({**common, **plain, "seed": seed}, resolved.provenance) for seed in seeds), words)

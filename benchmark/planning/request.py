@@ -34,7 +34,8 @@ VALUES = (OWN, *RULES)
 
 @dataclass(frozen=True)
 class Request:
-    """What a plan is made of; what was not said is the preset's choice, and stands in it as any other."""
+    """What a plan is made of; what was not said is the preset's choice, and stands in it as any other. Where ``every``
+    method is asked for, those that can't be used on a task are left out there."""
 
     suite: str
     preset: str
@@ -46,6 +47,7 @@ class Request:
     value: str = OWN
     backbone: str = REFERENCE
     data: str = PRESET
+    every: bool = False
 
     def given(self, owner: str) -> dict[str, Any]:
         """What was set of an owner."""
@@ -110,6 +112,7 @@ def ask(
         value=value,
         backbone=backbone,
         data=data,
+        every=methods == "all",
     )
     check_owners(request)
     check_words(request)

@@ -11,9 +11,9 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
-from benchmark.planning.errors import SettingsError
+from benchmark.planning.errors import SettingsError, Unfit
 from envs._documents import STRICT
-from methods._contract import Count, NonNegative, Positive, Share
+from methods._contract import Count, NonNegative, Positive, Share, added
 
 Widths = Annotated[tuple[Count, ...], MinLen(1)]
 FACTS = ("chunk_length", "discount", "pessimism", "sparse", "horizon")
@@ -25,7 +25,11 @@ class Settings:
     """What a run fixes beside its method; each changes numbers and so is part of the key. Steps are updates (offline)
     and environment steps (online). ``clip_norm`` 0 is no clipping; ``value_start`` is the last bias of every critic.
     ``sampling``: batches from all rows alike, or half offline and half online. ``warm_up``: who acts online before
-    ``start_training``, the policy or uniform noise."""
+    ``start_training``, the policy, uniform noise or the unsteered base. The learning rate rises over
+    ``learning_rate_warm_up`` updates and falls as a cosine over ``learning_rate_decay`` more, to the share
+    ``learning_rate_end`` of itself; ``learning_rates`` are those of single networks, by name. ``updates_per_step`` of
+    the environment. ``random_shift``: pixels by which frames are moved at most; ``encoder_*``: convolutions of every
+    network that sees frames, and the size of what they say."""
 
     chunk_length: Count
     discount: Share
@@ -49,7 +53,16 @@ class Settings:
     value_widths: Widths = (512, 512, 512, 512)
     value_start: float = 0.0
     sampling: Literal["joint", "balanced"] = "joint"
-    warm_up: Literal["policy", "uniform"] = "policy"
+    warm_up: Literal["policy", "uniform", "base"] = "policy"
+    learning_rates: tuple[tuple[str, Positive], ...] = added(before=(), default=())
+    learning_rate_warm_up: Annotated[int, Ge(0), Lt(2**31)] = added(before=0, default=0)
+    learning_rate_decay: Annotated[int, Ge(0), Lt(2**31)] = added(before=0, default=0)
+    learning_rate_end: Share = added(before=1.0, default=1.0)
+    updates_per_step: Annotated[float, Ge(0.001), Le(100)] = added(before=1.0, default=1.0)
+    random_shift: Annotated[int, Ge(0), Lt(2**31)] = added(before=0, default=0)
+    encoder_channels: Widths = added(before=(32, 32, 32, 32), default=(32, 32, 32, 32))
+    encoder_strides: Widths = added(before=(2, 1, 1, 1), default=(2, 1, 1, 1))
+    encoder_size: Count = added(before=50, default=50)
 
 
 def recorded() -> type:
@@ -71,8 +84,15 @@ def told(declared: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in left_out or value != left_out[key]}
 
 
-def check(settings: Mapping[str, Any]) -> None:
-    """Raise on values that are right on their own, and that no run could use together."""
+def check(settings: Mapping[str, Any], offline: bool = True) -> None:
+    """Raise on values that are right on their own, and that no run could use together; ``offline``: whether the task
+    has rows to learn from before acting."""
+    if not offline and settings["offline_steps"]:
+        raise Unfit("offline_steps are asked for, and the task has no offline rows; set offline_steps=0")
+    if not offline and settings["sampling"] == "balanced":
+        raise Unfit("sampling is balanced, which needs offline rows, and the task has none")
+    if len(settings["encoder_channels"]) != len(settings["encoder_strides"]):
+        raise SettingsError("encoder_channels and encoder_strides have different lengths; give one stride for each")
     if settings["chunk_length"] > settings["horizon"]:
         raise SettingsError(
             f"chunk_length is {settings['chunk_length']} and an episode has {settings['horizon']} steps; "

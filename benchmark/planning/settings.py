@@ -16,8 +16,9 @@ from benchmark.planning.data_files import check_complete, fields_of, method_file
 from benchmark.planning.errors import SettingsError, nearest
 from benchmark.planning.run_settings import FACTS, Settings, check
 from benchmark.planning.words import COMMAND_LINE, SWEPT
-from envs._suite import Task
-from methods._contract import Backbone, Method, Problem
+from envs._suite import Base, Task
+from methods._contract import Backbone, Leaf, Method, Problem, Space
+from methods._latent import Latent
 
 BACKBONES: dict[str, dict[str, Any]] = {
     "reference": {"activation": "gelu", "time_features": "raw"},
@@ -80,9 +81,9 @@ def resolve(cls: type[Method], name: str, task: Task, suite: str, preset: str, a
             resolved.provenance[f"{kind}.{key}"] = where + source
     check_complete(name, cls, resolved.hyperparameters)
     try:
-        check(resolved.settings)
+        check(resolved.settings, task.offline)
     except SettingsError as error:
-        raise SettingsError(f"{name}: {error}") from None
+        raise type(error)(f"{name}: {error}") from None
     return resolved
 
 
@@ -91,10 +92,10 @@ def backbone_name(asked: str, cls: type[Method]) -> str:
     return cls.published_backbone if asked == AS_PUBLISHED else asked
 
 
-def problem(settings: Settings, task: Task, backbone: str) -> Problem:
+def problem(settings: Settings, task: Task, backbone: str, base: Base | None = None) -> Problem:
     """The static part of a run."""
     return Problem(
-        observation=task.observation,
+        observation=Space(tuple(Leaf(*leaf) for leaf in task.observation)),
         action_size=task.action_size,
         chunk_length=settings.chunk_length,
         discount=settings.discount,
@@ -106,5 +107,10 @@ def problem(settings: Settings, task: Task, backbone: str) -> Problem:
             value_widths=settings.value_widths,
             heads=settings.heads,
             value_start=settings.value_start,
+            encoder_channels=settings.encoder_channels,
+            encoder_strides=settings.encoder_strides,
+            encoder_size=settings.encoder_size,
         ),
+        decisions=task.decisions,
+        latent=Latent(base.width, base.scale, base.shift) if base else None,
     )

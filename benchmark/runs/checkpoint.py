@@ -1,4 +1,5 @@
-"""Checkpoints: arrays by the path of their leaf, and a JSON note, in one file that is replaced atomically.
+"""Checkpoints: arrays by the path of their leaf, and a JSON note, in one file that is replaced atomically; and beside
+it a file of rows that only grows (see `row_files`).
 
 Loading runs no code (no pickles) and verifies every byte: the digest of the NumPy archive stands behind it. The
 checkpoint before the last is kept: for a last one that is damaged, and because the members of a pack save one after
@@ -19,8 +20,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from benchmark.runs import row_files
+from benchmark.runs.row_files import Arrays, Mark, RowFiles
+
 NOTE = "note.json"
-ROWS = "rows/"
+BESIDE = "beside/"
 FILE, PREVIOUS, FINAL = "state.npz", "previous.npz", "final.npz"
 DIGEST_BYTES = 32
 
@@ -39,18 +43,28 @@ class Found(NamedTuple):
 def save(
     folder: Path,
     tree: Any,
-    rows: dict[str, np.ndarray],
+    beside: Arrays,
     note: dict[str, Any],
     check: Callable[[], None] = lambda: None,
+    rows: Mark | None = None,
 ) -> None:
-    """Replace the checkpoint of a run; an interrupted save leaves the old one. ``rows`` may have any length.
+    """Replace the checkpoint of a run; an interrupted save leaves the old one. ``beside`` may have any shapes; ``rows``
+    says up to where its file of rows is its own.
 
     ``check`` is asked when all is written and nothing is replaced yet: it raises if the run is another's by now.
     """
     folder.mkdir(exist_ok=True)
-    arrays = _named(tree) | {ROWS + name: array for name, array in rows.items()}
+    arrays = _named(tree) | {BESIDE + name: array for name, array in beside.items()}
+    note = note | ({"rows": rows._asdict()} if rows else {})
     arrays[NOTE] = np.frombuffer(json.dumps(note).encode(), np.uint8)
     _write(folder / FILE, arrays, folder / PREVIOUS, check)
+
+
+def files_of_rows(folder: Path) -> RowFiles:
+    """A run's files of rows as its checkpoints note them; what none of them notes is written anew."""
+    marks = [_mark(found.note) for found in usable(folder)]
+    noted = [mark for mark in marks if mark]
+    return RowFiles(folder, {mark.file: mark for mark in reversed(noted)}, *(mark.file for mark in noted[:1]))
 
 
 def go_back(folder: Path, found: Found | None) -> None:
@@ -58,6 +72,7 @@ def go_back(folder: Path, found: Found | None) -> None:
     if found is None:
         for name in (FILE, PREVIOUS):
             (folder / name).unlink(missing_ok=True)
+        row_files.remove(folder)
     elif found.path.name == PREVIOUS:
         found.path.replace(folder / FILE)
     for leftover in folder.glob(f".{FILE}.*"):
@@ -100,7 +115,7 @@ def sweep(folder: Path) -> None:
 
 def size(folder: Path) -> int:
     """Bytes of a run's checkpoints."""
-    return sum(path.stat().st_size for path in folder.glob("*.npz"))
+    return sum(path.stat().st_size for path in folder.glob("*.npz")) + row_files.size(folder)
 
 
 def usable(folder: Path) -> list[Found]:
@@ -110,16 +125,29 @@ def usable(folder: Path) -> list[Found]:
         if path.exists():
             try:
                 with _open(path) as stored:
-                    found.append(Found(path, json.loads(bytes(stored[NOTE]).decode())))
+                    note = json.loads(bytes(stored[NOTE]).decode())
+                if mark := _mark(note):
+                    row_files.verify(folder, mark)
+                found.append(Found(path, note))
             except CheckpointError as error:
                 fault = fault or error
+            except row_files.Damaged as error:
+                fault = fault or _unusable(path, str(error))
     if fault and not found:
         raise fault
     return found
 
 
-def load(path: Path, like: Any) -> tuple[Any, dict[str, np.ndarray]]:
-    """The saved tree, shaped as ``like`` (arrays or shapes), and the rows.
+class Loaded(NamedTuple):
+    """The tree, the arrays beside it, and the rows of its file."""
+
+    tree: Any
+    beside: Arrays
+    rows: Arrays
+
+
+def load(path: Path, like: Any) -> Loaded:
+    """What was saved, the tree shaped as ``like`` (arrays or shapes).
 
     Raises CheckpointError if the tree does not fit or a byte is damaged.
     """
@@ -134,8 +162,18 @@ def load(path: Path, like: Any) -> tuple[Any, dict[str, np.ndarray]]:
             raise _unusable(path, f"{name} has shape {arrays[name].shape} where {shape.shape} is wanted")
         return arrays[name]
 
-    rows = {name.removeprefix(ROWS): array for name, array in arrays.items() if name.startswith(ROWS)}
-    return jax.tree_util.tree_map_with_path(leaf, like), rows
+    tree = jax.tree_util.tree_map_with_path(leaf, like)
+    mark = _mark(json.loads(bytes(arrays[NOTE]).decode())) if NOTE in arrays else None
+    try:
+        rows = row_files.read(path.parent, mark) if mark else {}
+    except row_files.Damaged as error:
+        raise _unusable(path, str(error)) from error
+    beside = {name.removeprefix(BESIDE): array for name, array in arrays.items() if name.startswith(BESIDE)}
+    return Loaded(tree, beside, rows)
+
+
+def _mark(note: dict[str, Any]) -> Mark | None:
+    return Mark(**note["rows"]) if "rows" in note else None
 
 
 def _named(tree: Any) -> dict[str, np.ndarray]:

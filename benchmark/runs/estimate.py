@@ -11,14 +11,19 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from benchmark.planning.data_files import Cost, method_file, preset_table
 from benchmark.planning.plan import Cell, Pack
+from benchmark.planning.run_settings import Settings, before
 from benchmark.runs.attempts import Lines, cost_of, starts_of
 from envs import load_suite
 from envs._documents import DocumentError
+from envs._suite import Task
 from methods import UnavailableMethod
 
 FLOAT_BYTES = 4
@@ -160,12 +165,32 @@ def pack_memory(pack: Pack) -> int:
     configuration = pack.first.configuration
     settings: dict[str, Any] = configuration["settings"]
     task = load_suite(configuration["suite"]).tasks()[pack.first.task]
-    inputs = task.observation[0] + task.action_size * settings["chunk_length"]
-    row = FLOAT_BYTES * (task.observation[0] + task.action_size + 4)
+    inputs = _features(task, settings) + task.action_size * settings["chunk_length"]
+    row = row_bytes(task, settings)
     offline = load_suite(configuration["suite"]).transitions(configuration["data"]) * row
 
     def parameters(widths: Sequence[int]) -> int:
         return sum(a * b for a, b in zip((inputs, *widths), (*widths, inputs), strict=True))
 
     networks = settings["heads"] * parameters(settings["value_widths"]) + 2 * parameters(settings["actor_widths"])
-    return offline + len(pack.cells) * (2 * settings["online_steps"] * row + 5 * FLOAT_BYTES * networks)
+    return offline + len(pack.cells) * (online_rows(task, settings) * row + 5 * FLOAT_BYTES * networks)
+
+
+def online_rows(task: Task, settings: Mapping[str, Any]) -> int:
+    """Rows that a seed sees online, with those that its trajectories end in."""
+    steps, length = settings["online_steps"], settings["chunk_length"] if task.decisions else 1
+    return steps // length + steps // settings["horizon"] + 1
+
+
+def row_bytes(task: Task, settings: Mapping[str, Any]) -> int:
+    """Of one row of replay, whose observation is stored once."""
+    actions = task.action_size * (settings["chunk_length"] if task.decisions else 1)
+    observation = sum(prod(leaf.shape) * np.dtype(leaf.type).itemsize for leaf in task.observation)
+    return observation + FLOAT_BYTES * (actions + 4)
+
+
+def _features(task: Task, settings: Mapping[str, Any]) -> int:
+    """What a network sees of an observation: of all frames together what its encoder says."""
+    plain = sum(prod(leaf.shape) for leaf in task.observation if len(leaf.shape) < 3)
+    frames = any(len(leaf.shape) == 3 for leaf in task.observation)
+    return plain + (settings.get("encoder_size", before(Settings)["encoder_size"]) if frames else 0)

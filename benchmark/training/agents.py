@@ -1,12 +1,14 @@
 """An agent: a method, a value rule and an optimiser, for one seed. Losses -> gradient -> clip -> Adam -> averages.
 
-It alone owns parameters, the optimiser and the averaged copies, and knows no method by name. Averages move from the
+It alone owns parameters, the optimiser and the averaged copies, and knows no method by name. Parts that a run gives
+from outside stand beside the networks, and are none of these. Averages move from the
 parameters BEFORE the step, as in the reference implementation (Li & Levine 2026, arXiv 2601.14234), so that after the
 very first update they still equal the initial parameters. Nothing here is compiled or mapped: the trainer does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -15,53 +17,72 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from methods._contract import Batch, Copy, Draw, Losses, Method, Problem, ValueRule, Views, named_key
-from methods._critic import best_of
+from benchmark.training.optimiser import Optimiser, Trees
+from methods._contract import (
+    Batch,
+    ContractError,
+    Copy,
+    Draw,
+    Losses,
+    Method,
+    Problem,
+    Seen,
+    ValueRule,
+    Views,
+    named_key,
+)
+from methods._critic import best_of, chunk_of
+from methods._frozen import Parts
 from methods._nets import Network
 from methods._traced import constant
+from methods._values import TD
 
 Array = jax.Array
-Trees = dict[str, Any]
-"""Parameters of each network by its name."""
+TRAINS = (
+    "{name!r} is read live, and it is given to this run and frozen: a method that trains its base can't be used with it"
+)
 
 
-class ContractError(ValueError):
-    """A method or value rule that does not keep the contract."""
-
-
-@dataclass(frozen=True)
-class Optimiser:
-    """Adam with one learning rate for all networks; ``clip_norm`` 0 is none; ``target_rate`` of the averages;
-    ``balanced``: half of every batch is offline data, half the run's own."""
-
-    learning_rate: float
-    target_rate: float
-    clip_norm: float
-    batch_size: int
-    balanced: bool = False
-
-    def transformation(self) -> optax.GradientTransformation:
-        adam = optax.adam(self.learning_rate)
-        return optax.chain(optax.clip_by_global_norm(self.clip_norm), adam) if self.clip_norm else adam
-
-
-@partial(jax.tree_util.register_dataclass, data_fields=["method", "rule"], meta_fields=["problem", "optimiser"])
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["method", "rule", "arrays"],
+    meta_fields=["problem", "optimiser", "parts"],
+)
 @dataclass(frozen=True)
 class Agent:
-    """What is trained: traced hyperparameters of method and value rule; problem and optimiser are static."""
+    """What is trained: traced hyperparameters of method and value rule; problem, optimiser and the functions of given
+    parts are static. ``arrays``: what given parts are made of, the same for all seeds."""
 
     method: Method
     rule: ValueRule
     problem: Problem
     optimiser: Optimiser
+    parts: Parts | None = None
+    arrays: Any = None
 
     @property
     def networks(self) -> dict[str, Network]:
-        return _merged("network", self.method.networks(self.problem), self.rule.networks(self.problem))
+        """The networks that are trained."""
+        return {name: each for name, each in self.everything.items() if not each.frozen}
+
+    @property
+    def everything(self) -> dict[str, Any]:
+        """The networks that are trained, and the given parts that stand for one that the method asks for."""
+        asked = _merged("network", self.method.networks(self.problem), self.rule.networks(self.problem))
+        given = self.parts.by_name if self.parts else {}
+        return asked | {name: part for name, part in given.items() if name in asked}
 
     @property
     def averaged(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self.method.averaged, *self.rule.averaged)))
+        """Networks with a slow copy; a given part may be named among them, and has none."""
+        named = dict.fromkeys((*self.method.averaged, *self.rule.averaged))
+        given = {name for name, each in self.everything.items() if each.frozen}
+        return tuple(name for name in named if name not in given)
+
+    @property
+    def given_base(self) -> bool:
+        """Whether the base is given, and nobody clones it."""
+        return self.parts is not None and self.parts.stand_for_base(self.everything)
 
 
 class State(NamedTuple):
@@ -86,49 +107,127 @@ def _merged(what: str, *owners: dict[str, Any]) -> dict[str, Any]:
     return together
 
 
+def build(
+    method: Method,
+    rule: ValueRule | None,
+    problem: Problem,
+    optimiser: Optimiser,
+    parts: Parts | None = None,
+) -> Agent:
+    """An agent whose parts fit together; without a ``rule`` its critic learns by TD.
+
+    Raises ContractError with the reason why they don't: a network or a loss term has two owners, a method trains a base
+    that is given, or brings another, or asks it where it can't answer.
+    """
+    return _built(method, rule or TD(), problem, optimiser, parts)
+
+
 @cache  # the packs of a method differ in their task, and mostly not in this
-def build(method: Method, rule: ValueRule, problem: Problem, optimiser: Optimiser) -> Agent:
-    """An agent whose parts fit together; raises ContractError where a network or a loss term has two owners."""
-    agent = Agent(method, rule, problem, optimiser)
-    missing = set(agent.averaged) - set(agent.networks)
-    if missing:
-        raise ContractError(f"{sorted(missing)[0]!r} is to be averaged and is no network")
-    jax.eval_shape(partial(_abstract_losses, agent), jax.ShapeDtypeStruct((2,), jnp.uint32))
+def _built(method: Method, rule: ValueRule, problem: Problem, optimiser: Optimiser, parts: Parts | None) -> Agent:
+    agent = Agent(method, rule, problem, optimiser, parts, parts.arrays if parts else None)
+    check(agent)
+    jax.eval_shape(partial(_abstract, agent), jax.ShapeDtypeStruct((2,), jnp.uint32))
     return agent
 
 
-def _abstract_losses(agent: Agent, key: Array) -> Losses:
-    state, problem = init_one(agent, key), agent.problem
-    obs, scalar = jnp.zeros((1, *problem.observation)), jnp.zeros((1,))
-    batch = Batch(obs, jnp.zeros((1, problem.D)), scalar, scalar, scalar, obs)
-    return losses(agent, state.parameters, state.slow, batch, Draw(key))
+forget = _built.cache_clear
+"""So that agents are looked at again."""
 
 
-def make_views(agent: Agent, live: Trees | None, held: Trees, slow: Trees) -> Views:
-    """The three copies; without ``live`` (acting) reading it is an error."""
-    networks = agent.networks
+def check(agent: Agent) -> None:
+    """Raise ContractError for what can be told without asking the networks anything."""
+    method, known = agent.method, agent.everything
+    for name in agent.rule.averaged:
+        if name not in known:
+            raise ContractError(
+                f"the value rule {type(agent.rule).__name__} learns {name!r}, which the method does not have: it "
+                "learns by a rule of its own, so leave --value out"
+            )
+    if missing := sorted({*agent.averaged, *dict(agent.optimiser.rates)} - set(agent.networks)):
+        what = "is to be averaged" if missing[0] in agent.averaged else "has a learning rate of its own"
+        raise ContractError(f"{missing[0]!r} {what} and is no network")
+    if (kept := list(method.keeps(agent.problem))) and not agent.problem.decisions:
+        raise ContractError(f"it keeps {kept[0]!r} of each decision, and here a row of replay is a step")
+    if agent.parts and agent.given_base and (left := agent.parts.learned_with_base(agent.networks)):
+        raise ContractError(f"its {left} is learned together with its base, which is given to this run without one")
+
+
+def _abstract(agent: Agent, key: Array) -> Any:
+    state, batch, draw = init_one(agent, key), blank(agent, 1), Draw(key)
+    if (
+        agent.parts
+        and not agent.given_base
+        and agent.method.base_loss(make_views(agent, state.parameters, state.parameters, state.slow), batch, draw)
+    ):
+        raise ContractError("it brings a base of its own, and the base is given to this run")
+    found = losses(agent, state.parameters, state.slow, batch, draw)
+    if agent.parts:  # asking the base at what replay keeps is an error that the first log point would meet
+        watched(agent, state, batch, draw)
+    return found
+
+
+def blank(agent: Agent, rows: int) -> Batch:
+    """A batch of zeros with all that a batch may hold."""
+    problem = agent.problem
+    obs, scalar, chunk = problem.observation.zeros(rows), jnp.zeros((rows,)), jnp.zeros((rows, problem.D))
+    kept = {name: jnp.zeros((rows, size)) for name, size in agent.method.keeps(problem).items()}
+    optional = {"next_chunk": chunk, "next_chunk_valid": scalar, "return_to_go": scalar}
+    needed = {name: optional[name] for name in agent.rule.needs}
+    return Batch(obs, chunk, scalar, scalar, scalar, obs, kept, **needed)
+
+
+def make_views(agent: Agent, live: Trees | None, held: Trees, slow: Trees, training: bool = False) -> Views:
+    """The three copies; without ``live`` (acting) reading it is an error. While ``training``, so is reading live what
+    is given."""
+    networks = agent.everything
+    given = {name: agent.arrays for name, each in networks.items() if each.frozen}
     return Views(
         agent.problem,
-        live=Copy(networks, live or {}, "{name!r} is read live while acting; read it held or slow"),
-        held=Copy(networks, constant(held), "{name!r} has no parameters"),
-        slow=Copy(networks, constant(slow), "{name!r} has no slow copy; name it in `averaged`"),
+        live=Copy(
+            networks,
+            {} if live is None else live | ({} if training else given),
+            "{name!r} is read live while acting; read it held or slow",
+            TRAINS if training else "",
+        ),
+        held=Copy(networks, constant(held) | given, "{name!r} has no parameters"),
+        slow=Copy(networks, constant(slow) | given, "{name!r} has no slow copy; name it in `averaged`"),
     )
 
 
 def losses(agent: Agent, live: Trees, slow: Trees, batch: Batch, draw: Draw) -> Losses:
     """All terms by name; the value rule's, the base's and the method's."""
     method, rule = agent.method, agent.rule
-    views = make_views(agent, live, live, slow)
+    views, batch = make_views(agent, live, live, slow, training=True), shifted(agent, batch, draw)
 
     def next_act(views: Views, obs: Any) -> Array:
-        return constant(best_of(method.best_of_n, method.next_act)(views, obs, draw.scope("next_")))
+        return constant(chunk_of(best_of(method.best_of_n, method.next_act)(views, obs, draw.scope("next_"))))
 
     return _merged(
         "loss term",
         rule.losses(views, batch, next_act, draw),
-        method.base_loss(views, batch, draw),
+        {} if agent.given_base else method.base_loss(views, batch, draw),
         method.losses(views, batch, draw),
     )
+
+
+def shifted(agent: Agent, batch: Batch, draw: Draw) -> Batch:
+    """The batch whose frames are seen moved at random: one shift for each row and frame in time, the same for all
+    cameras and networks. Random shifts: Yarats et al. 2021 (arXiv 2107.09645)."""
+    most = agent.optimiser.shift
+    if not most or not agent.problem.observation.frames:
+        return batch
+
+    def at(obs: Any, name: str) -> Seen:
+        numbers = draw.uniform(name, (*agent.problem.observation.rows(obs), 2))
+        return Seen(obs, shift=jnp.floor((2 * most + 1) * numbers).astype(jnp.int32) - most)
+
+    return batch._replace(obs=at(batch.obs, "shift"), next_obs=at(batch.next_obs, "next_shift"))
+
+
+def watched(agent: Agent, state: State, batch: Batch, draw: Draw) -> Losses:
+    """The method's diagnostics on a batch."""
+    views = make_views(agent, state.parameters, state.parameters, state.slow)
+    return agent.method.diagnostics(views, batch, draw)
 
 
 def update(agent: Agent, state: State, batch: Batch, draw: Draw) -> tuple[State, Losses]:
@@ -140,6 +239,7 @@ def update(agent: Agent, state: State, batch: Batch, draw: Draw) -> tuple[State,
 
     (loss, terms), gradients = jax.value_and_grad(total, has_aux=True)(state.parameters)
     steps, moments = agent.optimiser.transformation().update(gradients, state.moments)
+    steps = agent.optimiser.scaled(steps)
     rate = agent.optimiser.target_rate
     moves = state.iteration % agent.method.average_every == 0
     slow = jax.tree.map(
@@ -162,7 +262,20 @@ def init_one(agent: Agent, key: Array) -> State:
     return State(parameters, slow, moments, jnp.zeros((), jnp.int32), named_key(key, "train"), key)
 
 
-def act(agent: Agent, parameters: Trees, slow: Trees, obs: Any, draw: Draw) -> Array:
-    """Chunks (B, D) of one seed."""
+Found = tuple[Array, Mapping[str, Array]]
+"""Chunks (B, D), and what is to be kept of each, by name."""
+
+
+def act(agent: Agent, parameters: Trees, slow: Trees, obs: Any, draw: Draw) -> Found:
+    """Chunks of one seed."""
     views = make_views(agent, None, parameters, slow)
-    return best_of(agent.method.best_of_n, agent.method.act)(views, obs, draw)
+    return _kept(best_of(agent.method.best_of_n, agent.method.act)(views, obs, draw))
+
+
+def base_act(agent: Agent, parameters: Trees, slow: Trees, obs: Any, draw: Draw) -> Found:
+    """Chunks of one seed by its base, unsteered."""
+    return _kept(agent.method.base_act(make_views(agent, None, parameters, slow), obs, draw))
+
+
+def _kept(found: Any) -> Found:
+    return found if isinstance(found, tuple) else (found, {})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,13 @@ import methods
 from benchmark.planning.plan import Cell, as_settings, build_method, value_rule
 from benchmark.planning.settings import FACTS, Settings, backbone_name, problem
 from benchmark.training import agents
+from benchmark.training.optimiser import Optimiser
 from benchmark.training.replay import Table, offline_table
+from benchmark.training.sampling import with_returns
 from envs import load_suite
-from envs._suite import Dataset, Suite, Task
+from envs._suite import Base, Dataset, Suite, Task
+from methods._contract import Problem
+from methods._frozen import Parts, given_parts
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Shared:
     settings: Settings
     agent: agents.Agent
     dataset: Dataset
+    base: Base | None = None
     shard: int = -1
     current: Table = field(init=False)
 
@@ -47,7 +54,9 @@ class Shared:
         """The shard for an iteration: the next one cyclically, from each multiple of ``rotate_every`` on."""
         wanted = iteration // self.settings.rotate_every % len(self.dataset)
         if wanted != self.shard:
-            self.shard, self.current = wanted, offline_table(self.dataset[wanted])
+            problem, table = self.agent.problem, offline_table(self.dataset[wanted], self.agent.problem)
+            needed = "return_to_go" in self.agent.rule.needs
+            self.shard, self.current = wanted, with_returns(table, problem.row_discount) if needed else table
         return self.current
 
     def next_rotation(self, step: int) -> int:
@@ -64,19 +73,37 @@ def build_agent(cell: Cell) -> tuple[Settings, Task, agents.Agent]:
     task = Task(**{**vars(load_suite(configuration["suite"]).tasks()[cell.task]), **facts})
     cls = methods.load(cell.method)
     method = build_method(cls, configuration)
-    optimiser = agents.Optimiser(
+    base = load_suite(configuration["suite"]).base(task) if task.base else None
+    static = problem(settings, task, backbone_name(configuration["backbone"], cls), base)
+    rule, parts = value_rule(configuration, method), given(base, static) if base else None
+    return settings, task, agents.build(method, rule, static, optimiser_of(settings), parts)
+
+
+def optimiser_of(settings: Settings) -> Optimiser:
+    return Optimiser(
         settings.learning_rate,
         settings.target_rate,
         settings.clip_norm,
         settings.batch_size,
         balanced=settings.sampling == "balanced",
+        rates=settings.learning_rates,
+        warm_up=settings.learning_rate_warm_up,
+        decay=settings.learning_rate_decay,
+        end=settings.learning_rate_end,
+        shift=settings.random_shift,
+        updates_per_step=Fraction(settings.updates_per_step).limit_denominator(1000),
     )
-    static = problem(settings, task, backbone_name(configuration["backbone"], cls))
-    return settings, task, agents.build(method, value_rule(configuration, method), static, optimiser)
+
+
+@cache
+def given(base: Base, static: Problem) -> Parts:
+    """A task's base as parts that stand for networks."""
+    return given_parts(static, base.encode, base.velocity, base.needs, base.map_steps, base.called_back, base.arrays)
 
 
 def share(site: Site, cell: Cell) -> Shared:
     """Build what the members of a cell's pack share; opens the data."""
     settings, task, agent = build_agent(cell)
     suite = load_suite(cell.configuration["suite"])
-    return Shared(suite, task, settings, agent, suite.load(task, cell.configuration["data"], site.data))
+    base = suite.base(task) if task.base else None
+    return Shared(suite, task, settings, agent, suite.load(task, cell.configuration["data"], site.data), base)

@@ -1,19 +1,24 @@
 """Acting online: one environment for each seed, chunks executed open loop.
 
 Each seed keeps its own count of steps, so that what it sees does not depend on where its neighbours' episodes end. An
-episode is a function of its reset seed and its actions, so a resume replays the actions of the open episode.
+episode is a function of its start and its actions, so a resume replays the actions of the open episode.
+
+Where a row of replay is a step, each step of a chunk is one. Where it is a decision, it is complete once the chunk that
+follows it is decided; after a success none follows, and after the last step of an episode that found none, one more is
+decided and not executed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from benchmark.training import agents, trainer
+from benchmark.training.episode import Episode, written
 from benchmark.training.replay import Table, Transition, interrupt
 from envs._suite import Pool, Steps
 
@@ -23,37 +28,41 @@ COLLECTION = 2**32 - 1
 """Where an evaluation's decisions name the step of training, those of collection name this."""
 
 
-@dataclass
-class Episode:
-    """One seed's open episode: its number, the actions so far, those still to execute, and where it stands."""
+class Block(NamedTuple):
+    """Rows (S, R, ...) to append, as far as they are ``present`` (S, R)."""
 
-    slot: int
-    seed: int
-    number: int = 0
+    rows: Transition
+    present: np.ndarray
+
+
+class Collected(NamedTuple):
+    """What executing a chunk of each seed brings: rows that its updates sample from, rows that come after these, and
+    the steps of the environment (S,)."""
+
+    rows: Block
+    later: Block | None
+    steps: np.ndarray
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """Who acts in a seed's first ``steps``: ``uniform`` noise in [-1, 1], the ``base`` or the ``policy`` itself."""
+
+    who: str = "policy"
     steps: int = 0
-    decisions: int = 0
-    actions: list[np.ndarray] = field(default_factory=list)
-    queue: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    obs: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
-    @property
-    def reset_seed(self) -> int:
-        """The initial state's seed: far from those of evaluation, which count from 0."""
-        words = np.random.SeedSequence([self.seed, self.number, 0x0911E]).generate_state(1)
-        return int(words[0]) % 2**31 + 2**31
 
-    def begin(self, obs: np.ndarray) -> None:
-        self.decisions, self.actions, self.queue, self.obs = 0, [], self.queue[:0], obs
+POLICY = WarmUp()
 
 
 class Collector:
-    """The open episodes of a pack; ``begun`` once the online phase has started.
+    """The open episodes of a pack; ``begun`` once the online phase has started."""
 
-    A seed's first ``uniform_steps`` actions are uniform in [-1, 1].
-    """
-
-    def __init__(self, agent: agents.Agent, seeds: Sequence[int], width: int, uniform_steps: int = 0) -> None:
-        self.agent, self.width, self.uniform_steps = agent, width, uniform_steps
+    def __init__(self, agent: agents.Agent, seeds: Sequence[int], width: int, warm_up: WarmUp = POLICY) -> None:
+        self.agent, self.warm_up = agent, warm_up
+        # On vectors a second program costs more than rows: as many as an evaluation has, so that one serves both.
+        dear = agent.problem.observation.frames or agent.parts
+        self.width = 1 if dear else width
         self.episodes = [Episode(slot, seed) for slot, seed in enumerate(seeds)]
         self.begun = False
 
@@ -68,35 +77,61 @@ class Collector:
 
     def _reset(self, pool: Pool, episodes: Sequence[Episode]) -> None:
         if episodes:
-            first = pool.reset({each.slot: each.reset_seed for each in episodes})
+            first = pool.reset({each.slot: each.next() for each in episodes})
             for each in episodes:
                 each.begin(first[each.slot])
 
-    def collect(self, pool: Pool, state: agents.State, target: int) -> tuple[Transition, np.ndarray]:
-        """Execute each seed's chunk, or its rest, up to ``target`` steps: block (S, H, ...), present (S, H)."""
-        for each in self.episodes:
-            if not len(each.queue) and each.steps < self.uniform_steps:
-                each.queue, each.decisions = self._uniform(each), each.decisions + 1
-        if any(not len(each.queue) and each.steps < target for each in self.episodes):
-            self._decide(state)
-        taking = {each.slot: each.queue[: target - each.steps] for each in self.episodes if each.steps < target}
-        found = pool.step(taking)
-        block, present = self._empty_block()
-        ended = []
-        for s, each in enumerate(self.episodes):
-            if each.slot not in taking:
-                continue
+    def collect(self, pool: Pool, state: agents.State, target: int) -> Collected:
+        """Execute each seed's chunk, or its rest. Where rows are steps it goes up to ``target`` and no further; a
+        decision is executed whole."""
+        taking = [each for each in self.episodes if each.steps < target]
+        self._decide(state, [each for each in taking if not len(each.queue)])
+        if self.agent.problem.decisions:
+            return self._decisions(pool, state, taking)
+        actions = {each.slot: each.queue[: target - each.steps] for each in taking}
+        found = pool.step(actions)
+        block, counts = self._empty(self.agent.problem.chunk_length), np.zeros(len(self.episodes), int)
+        for s, each in self._placed(taking):
             steps = found[each.slot]
-            count = len(steps.rewards)
-            self._write(block, s, each, steps, taking[each.slot])
-            present[s, :count] = True
-            each.actions.extend(taking[each.slot][:count])
-            each.queue, each.obs, each.steps = each.queue[count:], steps.observations[-1], each.steps + count
-            if steps.measures is not None:
-                each.number += 1
-                ended.append(each)
-        self._reset(pool, ended)
-        return block, present
+            _write_steps(block, s, each, steps, actions[each.slot])
+            each.execute(steps)
+            counts[s] = steps.count
+        self._reset(pool, [each for each in taking if each.over])
+        return Collected(block, None, counts)
+
+    def _decisions(self, pool: Pool, state: agents.State, taking: Sequence[Episode]) -> Collected:
+        block, later = self._empty(1), self._empty(1)
+        for s, each in self._placed(taking):
+            if each.waiting:
+                _write_decision(block, s, each.waiting, each.obs, each.queue)
+        found = pool.step({each.slot: each.queue for each in taking})
+        counts = np.zeros(len(self.episodes), int)
+        for s, each in self._placed(taking):
+            each.wait(found[each.slot])
+            counts[s] = found[each.slot].count
+        over = [each for each in taking if each.over]
+        self._decide(state, [each for each in over if each.waiting["mask"] > 0])
+        for s, each in self._placed(over):
+            chunk = each.queue if len(each.queue) else np.zeros_like(each.waiting["action"])
+            _write_decision(later, s, each.waiting, each.obs, chunk, over=True)
+        self._reset(pool, over)
+        return Collected(block, later, counts)
+
+    def _placed(self, episodes: Sequence[Episode]) -> list[tuple[int, Episode]]:
+        """These episodes with their place among all."""
+        return [(s, each) for s, each in enumerate(self.episodes) if each in episodes]
+
+    def _decide(self, state: agents.State, episodes: Sequence[Episode]) -> None:
+        """Give each of these a chunk to execute."""
+        early = [each for each in episodes if each.steps < self.warm_up.steps]
+        if self.warm_up.who == "uniform":
+            for each in early:
+                each.queue, each.decisions = self._uniform(each), each.decisions + 1
+        elif self.warm_up.who == "base":
+            self._ask(state, early, base=True)
+        else:
+            early = []
+        self._ask(state, [each for each in episodes if each not in early], base=False)
 
     def _uniform(self, episode: Episode) -> np.ndarray:
         """A chunk of noise, cut where the policy takes over."""
@@ -104,52 +139,54 @@ class Collector:
         words = [episode.seed, episode.number, episode.decisions, UNIFORM]
         size = (problem.chunk_length, problem.action_size)
         chunk = np.random.default_rng(words).uniform(-1.0, 1.0, size).astype(np.float32)
-        return chunk[: self.uniform_steps - episode.steps]
+        return chunk if problem.decisions else chunk[: self.warm_up.steps - episode.steps]
 
-    def _decide(self, state: agents.State) -> None:
-        # As many rows as an evaluation has, so that one compiled program serves both; the first one counts.
-        obs = np.repeat(np.stack([each.obs for each in self.episodes])[:, None], self.width, axis=1)
+    def _ask(self, state: agents.State, episodes: Sequence[Episode], base: bool) -> None:
+        if not episodes:
+            return
+        seen = [each.obs for each in self.episodes]
+        obs = jax.tree.map(lambda *rows: np.repeat(np.stack(rows)[:, None], self.width, axis=1), *seen)
         counters = [[[COLLECTION, each.number, each.decisions]] * self.width for each in self.episodes]
-        chunks = trainer.act_rows(self.agent, state, obs, np.asarray(counters, np.uint32), trainer.vectorised_here())
-        for each, chunk in zip(self.episodes, np.asarray(chunks)[:, 0], strict=True):
-            if not len(each.queue):
-                each.queue, each.decisions = chunk, each.decisions + 1
+        names, mapped = np.asarray(counters, np.uint32), trainer.vectorised_here(self.agent)
+        found = trainer.act_rows(self.agent, state, obs, names, mapped, base)
+        chunks, kept = jax.tree.map(lambda leaf: np.asarray(leaf)[:, 0], found)
+        for s, each in self._placed(episodes):
+            each.queue, each.decisions = chunks[s], each.decisions + 1
+            each.kept = {name: value[s] for name, value in kept.items()}
 
-    def _empty_block(self) -> tuple[Transition, np.ndarray]:
-        problem, rows = self.agent.problem, (len(self.episodes), self.agent.problem.chunk_length)
+    def _empty(self, rows: int) -> Block:
+        problem, seeds = self.agent.problem, len(self.episodes)
+        size = problem.D if problem.decisions else problem.action_size
 
         def zeros(*shape: int) -> np.ndarray:
-            return np.zeros((*rows, *shape), np.float32)
+            return np.zeros((seeds, rows, *shape), np.float32)
 
-        obs, action = problem.observation, problem.action_size
-        block: Any = Transition(zeros(*obs), zeros(action), zeros(), zeros(), zeros(), zeros(*obs))
-        return block, np.zeros(rows, bool)
-
-    def _write(self, block: Any, s: int, episode: Episode, steps: Steps, actions: np.ndarray) -> None:
-        count = len(steps.rewards)
-        block.obs[s, 0], block.obs[s, 1:count] = episode.obs, steps.observations[:-1]
-        block.action[s, :count] = actions[:count]
-        block.reward[s, :count] = steps.rewards
-        block.mask[s, :count] = 1.0 - steps.terminated
-        block.terminal[s, :count] = steps.terminated | steps.truncated
-        block.next_obs[s, :count] = steps.observations
+        obs, following = (problem.observation.zeros(seeds, rows) for _ in range(2))
+        more: dict[str, Any] = {}
+        if problem.decisions:
+            kept = {name: zeros(width) for name, width in self.agent.method.keeps(problem).items()}
+            more = {"next_action": zeros(size), "kept": kept}
+        block = Transition(obs, zeros(size), zeros(), zeros(), zeros(), following, **more)
+        return Block(block, np.zeros((seeds, rows), bool))
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these seeds only."""
         self.episodes = [self.episodes[s] for s in rows]
 
     def note(self, s: int) -> dict[str, Any]:
-        """What a checkpoint holds of one seed, as JSON. Floats survive: a float32 has an exact decimal."""
+        """What a checkpoint holds of one seed beside its `arrays`, as JSON."""
         each = self.episodes[s]
-        lists = {name: np.asarray(getattr(each, name)).tolist() for name in ("actions", "queue", "obs")}
-        return {"begun": self.begun, "number": each.number, "steps": each.steps, "decisions": each.decisions} | lists
+        return {"begun": self.begun, "number": each.number, "steps": each.steps, "decisions": each.decisions}
 
-    def restore(self, s: int, note: dict[str, Any]) -> None:
+    def arrays(self, s: int) -> dict[str, np.ndarray]:
+        """What a checkpoint holds of one seed's open episode."""
+        return self.episodes[s].arrays()
+
+    def restore(self, s: int, note: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         each = self.episodes[s]
         self.begun = note["begun"]
         each.number, each.steps, each.decisions = note["number"], note["steps"], note["decisions"]
-        each.actions = list(np.asarray(note["actions"], np.float32))
-        each.queue, each.obs = np.asarray(note["queue"], np.float32), np.asarray(note["obs"], np.float32)
+        each.restore(arrays)
 
     def resume(self, pool: Pool, online: Table) -> Table:
         """Take up the open episodes again by replaying their actions.
@@ -157,12 +194,39 @@ class Collector:
         A machine with other rounding may end up elsewhere: then the episode is ended where it was, and the next begun.
         """
         for s, each in enumerate(self.episodes):
-            found = pool.reset({each.slot: each.reset_seed})[each.slot]
+            found = pool.reset({each.slot: each.start})[each.slot]
             if each.actions:
-                found = pool.step({each.slot: np.stack(each.actions)})[each.slot].observations[-1]
-            if not np.allclose(found, each.obs, rtol=0.0, atol=1e-6):
-                mine = interrupt(jax.tree.map(lambda leaf, s=s: leaf[s], online))
-                online = jax.tree.map(lambda leaf, one, s=s: leaf.at[s].set(one), online, mine)
+                last = pool.step({each.slot: np.stack(each.actions)})[each.slot].observations
+                found = jax.tree.map(lambda leaf: leaf[-1], last)
+            if not each.stands_at(found):
+                mine = jax.tree.map(lambda leaf, s=s: leaf[s], online)
+                if int(mine.size) and not float(mine.terminals[mine.size - 1]):
+                    ended = interrupt(mine)
+                    online = jax.tree.map(lambda leaf, one, s=s: leaf.at[s].set(one), online, ended)
                 each.number += 1
                 self._reset(pool, [each])
         return online
+
+
+def _write_steps(block: Block, s: int, episode: Episode, steps: Steps, actions: np.ndarray) -> None:
+    rows, count = block.rows, steps.count
+    written(rows.obs, (s, 0), episode.obs)
+    written(rows.obs, (s, slice(1, count)), jax.tree.map(lambda leaf: leaf[:-1], steps.observations))
+    rows.action[s, :count] = actions[:count]
+    rows.reward[s, :count] = steps.rewards
+    rows.mask[s, :count] = 1.0 - steps.terminated
+    rows.terminal[s, :count] = steps.terminated | steps.truncated
+    written(rows.next_obs, (s, slice(0, count)), steps.observations)
+    block.present[s, :count] = True
+
+
+def _write_decision(
+    block: Block, s: int, waiting: dict[str, Any], following: Any, chunk: np.ndarray, over: bool = False
+) -> None:
+    rows = block.rows
+    written(rows.obs, (s, 0), waiting["obs"])
+    written(rows.next_obs, (s, 0), following)
+    written(rows.kept, (s, 0), waiting["kept"])
+    rows.action[s, 0], rows.next_action[s, 0] = waiting["action"].ravel(), chunk.ravel()
+    rows.reward[s, 0], rows.mask[s, 0], rows.terminal[s, 0] = waiting["reward"], waiting["mask"], float(over)
+    block.present[s, 0] = True

@@ -7,20 +7,21 @@ policy noise is named by (run's seed, step of training, i, decision). So the num
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import jax
 import numpy as np
 
 from benchmark.training import agents, trainer
-from envs._suite import Pool
+from benchmark.training.episode import written
+from envs._suite import Pool, Start
 
 Measures = dict[str, float]
-SLOTS = 50
-"""Episodes side by side, over all seeds."""
 
 
-def slots_per_seed(seeds: int, episodes: int) -> int:
-    """Slots of each seed: at least one, and no more in all than SLOTS where that is possible."""
-    return max(1, min(episodes, SLOTS // seeds))
+def slots_per_seed(seeds: int, episodes: int, environments: int) -> int:
+    """Slots of each seed: at least one, and no more in all than the suite's ``environments`` where that is possible."""
+    return max(1, min(episodes, environments // seeds))
 
 
 def evaluate(
@@ -37,12 +38,12 @@ def evaluate(
 
     Each seed has ``width`` slots, the first at ``first_slot``. Raises SuiteError on a non-finite action.
     """
-    rollouts = Rollouts(pool, len(state.iteration), first_slot, width, episodes, agent.problem.observation)
+    rollouts = Rollouts(pool, len(state.iteration), first_slot, width, episodes)
     while rollouts.active:
         counters = np.stack([np.full_like(rollouts.episode, step), rollouts.episode, rollouts.decision], axis=-1)
         rows = (rollouts.obs, counters.astype(np.uint32))
-        chunks = np.asarray(trainer.act_rows(agent, state, *rows, trainer.vectorised_here()))
-        rollouts.advance(chunks)
+        chunks, _ = trainer.act_rows(agent, state, *rows, trainer.vectorised_here(agent))
+        rollouts.advance(np.asarray(chunks))
         progress(sum(len(each) for each in rollouts.found), len(rollouts.found) * episodes)
     return [_means([each[i] for i in sorted(each)]) for each in rollouts.found]
 
@@ -54,13 +55,11 @@ Place = tuple[int, int]
 class Rollouts:
     """Where every slot's episode stands: seeds S, slots M of each. A slot that ends takes its seed's next episode."""
 
-    def __init__(
-        self, pool: Pool, seeds: int, first_slot: int, width: int, episodes: int, observation: tuple[int, ...]
-    ) -> None:
+    def __init__(self, pool: Pool, seeds: int, first_slot: int, width: int, episodes: int) -> None:
         self._pool, self._first_slot, self._width = pool, first_slot, width
         self.episode = np.tile(np.arange(width), (seeds, 1))
         self.decision = np.zeros((seeds, width), np.int64)
-        self.obs = np.zeros((seeds, width, *observation), np.float32)
+        self.obs: Any = None
         self._waiting = [list(range(width, episodes)) for _ in range(seeds)]
         self.found: list[dict[int, Measures]] = [{} for _ in range(seeds)]
         self.active = {(s, j) for s in range(seeds) for j in range(width)}
@@ -71,9 +70,15 @@ class Rollouts:
         return self._first_slot + s * self._width + j
 
     def _start(self, places: list[Place]) -> None:
-        first = self._pool.reset({self._slot(place): int(self.episode[place]) for place in places})
+        starts = {self._slot(place): Start(int(self.episode[place]), "evaluation") for place in places}
+        first = self._pool.reset(starts)
+        if self.obs is None:  # every slot begins
+            shape = self.episode.shape
+            observed = first[self._slot(places[0])]
+            self.obs = jax.tree.map(lambda leaf: np.zeros((*shape, *leaf.shape), leaf.dtype), observed)
         for place in places:
-            self.obs[place], self.decision[place] = first[self._slot(place)], 0
+            written(self.obs, place, first[self._slot(place)])
+            self.decision[place] = 0
 
     def advance(self, chunks: np.ndarray) -> None:
         """Execute a chunk (S, M, H, A) in every active slot, and begin the episodes that then have room."""
@@ -81,7 +86,7 @@ class Rollouts:
         begin = []
         for place in sorted(self.active):
             taken = steps[self._slot(place)]
-            self.obs[place] = taken.observations[-1]
+            written(self.obs, place, jax.tree.map(lambda leaf: leaf[-1], taken.observations))
             self.decision[place] += 1
             if taken.measures is None:
                 continue

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark.planning.plan import Cell
 from benchmark.runs import checkpoint
 from benchmark.runs.records import Records
+from benchmark.runs.row_files import Arrays, RowFiles
 from benchmark.training.evaluate import Measures
+from benchmark.training.replay import Table, history, settled, tail
+
+LAST, OPEN = "last/", "open/"
+
+
+class Saved(NamedTuple):
+    """A seed's state; its settled rows, its last one, and the arrays of its open episode."""
+
+    state: Any
+    past: Arrays
+    last: Arrays
+    open: Arrays
 
 
 @dataclass
@@ -21,6 +35,7 @@ class Member:
     records: Records
     found: checkpoint.Found | None = None
     final: Measures = field(default_factory=dict)
+    files: RowFiles | None = None
 
     @property
     def note(self) -> dict[str, Any] | None:
@@ -42,6 +57,25 @@ class Member:
     @property
     def checkpoint(self) -> Path:
         return self.records.folder / "checkpoint"
+
+    def save(self, state: Any, rows: Table, open_episode: Arrays, note: dict[str, Any]) -> None:
+        """A checkpoint; of the rows only what is new is written."""
+        self.checkpoint.mkdir(exist_ok=True)
+        self.files = self.files or checkpoint.files_of_rows(self.checkpoint)
+        mark = self.files.grow(settled(rows), partial(history, rows))
+        beside = {LAST + name: array for name, array in tail(rows).items()}
+        beside |= {OPEN + name: array for name, array in open_episode.items()}
+        checkpoint.save(self.checkpoint, state, beside, note, self.records.check, mark)
+        self.files.saved(mark)
+
+    def load(self, like: Any) -> Saved:
+        """What was saved, the state shaped as ``like``."""
+        found = checkpoint.load(self.checkpoint / checkpoint.FILE, like)
+
+        def named(prefix: str) -> Arrays:
+            return {name.removeprefix(prefix): each for name, each in found.beside.items() if name.startswith(prefix)}
+
+        return Saved(found.tree, found.rows, named(LAST), named(OPEN))
 
     def choices(self) -> dict[str, checkpoint.Found | None]:
         """Where this run can go on from, newest first, by the name of the save that its pack made together; the start

@@ -23,10 +23,11 @@ from benchmark.planning.plan import Cell
 from benchmark.runs import checkpoint
 from benchmark.training import trainer
 from benchmark.training.build import Shared, Site
-from benchmark.training.collect import Collector
+from benchmark.training.collect import Collector, WarmUp
 from benchmark.training.evaluate import evaluate, slots_per_seed
 from benchmark.training.members import Member
-from benchmark.training.replay import Table, empty_table, filled, refilled
+from benchmark.training.online import Online
+from benchmark.training.replay import Table
 from envs._suite import Pool
 
 DISPATCH = 500
@@ -63,12 +64,15 @@ class PackRun:
         self.evaluated, self.reached, self.saved = -1, -1, time.monotonic()
         self.metrics: trainer.Losses = {}
         self.ready = self.timed = self.paced = False
-        self.width = slots_per_seed(len(members), self.settings.evaluation_episodes)
+        environments = shared.suite.environments()
+        self.width = slots_per_seed(len(members), self.settings.evaluation_episodes, environments)
         self.first_slot = len(members)
         seeds = [member.cell.seed for member in members]
-        self.collector = Collector(self.agent, seeds, self.width, self._uniform_steps())
+        # Before training starts, nobody has to ask the policy.
+        warm_up = WarmUp(self.settings.warm_up, self.settings.start_training - 1)
+        self.collector = Collector(self.agent, seeds, self.width, warm_up)
         self.state = trainer.init(self.agent, seeds)
-        self.online = self._tables()
+        self.online = Online(self.agent, self.settings, len(members))
         self._check_disk(site.root)
         for member in members:
             if member.note is None:
@@ -77,16 +81,10 @@ class PackRun:
             self._restore()
         self.pool: Pool = shared.suite.pool(shared.task, len(members) * (1 + self.width), site.env_workers)
 
-    def _tables(self) -> Table:
-        """Room for what each seed will see; there from the start, so that both phases are one program."""
-        task = self.shared.task
-        table = empty_table(max(1, self.settings.online_steps), task.observation, task.action_size)
-        return jax.tree.map(lambda leaf: jnp.stack([leaf] * len(self.members)), table)
-
     def _check_disk(self, root: Path) -> None:
-        """Raise DiskTooSmall where the checkpoints, at their largest, would not fit: two kept, one being made."""
-        leaves = jax.tree.leaves((self.state, self.online))
-        wanted = 3 * sum(leaf.nbytes for leaf in leaves)
+        """Raise DiskTooSmall where the checkpoints, at their largest, would not fit: two kept, each with its rows, and
+        one being made."""
+        wanted = 3 * sum(leaf.nbytes for leaf in jax.tree.leaves(self.state)) + 2 * self.online.nbytes
         wanted -= sum(checkpoint.size(member.checkpoint) for member in self.members)
         free = shutil.disk_usage(root).free
         if wanted > free:
@@ -114,17 +112,13 @@ class PackRun:
             member.records.finish(member.final)
             checkpoint.retire(member.checkpoint, self.keep)
 
-    def _uniform_steps(self) -> int:
-        """Online steps before which nobody asks the policy."""
-        return self.settings.start_training - 1 if self.settings.warm_up == "uniform" else 0
-
     def _offline(self) -> None:
         end, step = self.settings.offline_steps, int(self.state.iteration[0])
         while step < end and self.members:
             target = self._next_boundary(step, end)
             started, table = time.monotonic(), self.shared.table(step + 1)
-            steps = np.full(len(self.members), target - step)
-            self._train(table, steps, steps)
+            count = np.full(len(self.members), target - step)
+            self._train(table, trainer.Due(0 * count, count, 0 * count, count))
             self._keep_finite(target)
             rate = (target - step) * len(self.members) / (time.monotonic() - started)
             step = target
@@ -133,7 +127,7 @@ class PackRun:
     def _online(self) -> None:
         settings, before = self.settings, self.settings.offline_steps
         if self.collector.begun:
-            self.online = self.collector.resume(self.pool, self.online)
+            self.online.table = self.collector.resume(self.pool, self.online.table)
         else:
             # Iterations are counted from 1 within each phase.
             self.state = self.state._replace(iteration=jnp.zeros_like(self.state.iteration))
@@ -148,10 +142,12 @@ class PackRun:
         """Every seed up to ``target`` steps, a chunk at a time; steps of all seeds in a second."""
         started, taken, rate = time.monotonic(), sum(self.collector.steps), 0.0
         while self.members and min(self.collector.steps) < target:
-            block, present = self.collector.collect(self.pool, self.state, target)
-            self.online = trainer.append_all(self.online, block, present)
-            steps, after = present.sum(axis=1), np.asarray(self.collector.steps)
-            self._train(table, steps, np.clip(after - self.settings.start_training + 1, 0, steps))
+            found, after = self.collector.collect(self.pool, self.state, target), np.asarray(self.collector.steps)
+            self.online.append(found.rows)
+            each = self.agent.optimiser.updates_per_step
+            self._train(table, trainer.due(after - found.steps, after, self.settings.start_training, each))
+            if found.later:
+                self.online.append(found.later)
             self._keep_finite(self.settings.offline_steps + min(self.collector.steps))
             step, end = min(self.collector.steps, default=target), self.settings.online_steps
             rate = max(0, sum(self.collector.steps) - taken) / (time.monotonic() - started)
@@ -164,13 +160,12 @@ class PackRun:
                 self._pause(how)
         return rate
 
-    def _train(self, table: Table, steps: np.ndarray, updates: np.ndarray) -> None:
-        """So many iterations of each seed, of which the last are updates; metrics are kept where there is none."""
+    def _train(self, table: Table, due: trainer.Due) -> None:
+        """The updates of each seed that are due; metrics are kept where there is none."""
         self.timed = self.ready  # what is compiled first says nothing of the speed
-        self.state, found = trainer.train(
-            self.agent, self.state, table, self.online, steps, updates, trainer.vectorised_here()
-        )
-        self.metrics = trainer.latest(found, self.metrics or found, updates)
+        mapped = trainer.vectorised_here(self.agent)
+        self.state, found = trainer.train(self.agent, self.state, table, self.online.table, due, mapped)
+        self.metrics = trainer.latest(found, self.metrics or found, due.updates)
         if not self.ready:
             jax.block_until_ready(self.state)
             for member in self.members:
@@ -196,7 +191,7 @@ class PackRun:
         settings, ends = self.settings, step == end
         self.reached = before + step
         if step % settings.log_every == 0 or ends:
-            watched = trainer.diagnostics(self.agent, self.state, self.shared.current, self.online)
+            watched = trainer.diagnostics(self.agent, self.state, self.shared.current, self.online.table)
             learns = phase == "offline" or step >= settings.start_training
             numbers_of_all = {**(self.metrics if learns else {}), **watched}
             for s, member in enumerate(self.members):
@@ -251,8 +246,8 @@ class PackRun:
         if len(kept) < len(finite):
             self.members = [self.members[s] for s in kept]
             self.collector.keep(kept.tolist())
-            mine = (self.state, self.online, self.metrics)
-            self.state, self.online, self.metrics = jax.tree.map(lambda leaf: leaf[kept], mine)
+            self.online.keep(kept.tolist())
+            self.state, self.metrics = jax.tree.map(lambda leaf: leaf[kept], (self.state, self.metrics))
 
     def _pause(self, how: str) -> None:
         self._save()
@@ -265,7 +260,7 @@ class PackRun:
         save = uuid.uuid4().hex
         offsets = [member.records.safe_offset() for member in self.members]
         for s, (member, offset) in enumerate(zip(self.members, offsets, strict=True)):
-            state, online = jax.tree.map(lambda leaf, s=s: leaf[s], (self.state, self.online))
+            state, rows = jax.tree.map(lambda leaf, s=s: leaf[s], self.state), self.online.of(s)
             note = {
                 "save": save,
                 "offset": offset,
@@ -275,25 +270,22 @@ class PackRun:
                 "final": member.final,
                 "collector": self.collector.note(s),
             }
-            checkpoint.save(member.checkpoint, state, filled(online), note, member.records.check)
+            member.save(state, rows, self.collector.arrays(s), note)
         for member, offset in zip(self.members, offsets, strict=True):
             member.records.mark_saved(offset)
         self.saved = time.monotonic()
 
     def _restore(self) -> None:
         like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self.state)
-        loaded = [checkpoint.load(member.checkpoint / checkpoint.FILE, like) for member in self.members]
+        loaded = [member.load(like) for member in self.members]
         for s, member in enumerate(self.members):
             assert member.note is not None
             member.records.cut_back(member.note["offset"])
             member.records.mark_saved(member.note["offset"])
             member.final = member.note["final"]
-            self.collector.restore(s, member.note["collector"])
+            self.collector.restore(s, member.note["collector"], loaded[s].open)
             self.evaluated, self.reached = member.note["evaluated"], member.note["reached"]
         notes = [member.note["metrics"] for member in self.members if member.note]
         self.metrics = {name: jnp.asarray([note[name] for note in notes], jnp.float32) for name in notes[0]}
-        self.state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[state for state, _ in loaded])
-        tables = [
-            refilled(jax.tree.map(lambda leaf, s=s: leaf[s], self.online), rows) for s, (_, rows) in enumerate(loaded)
-        ]
-        self.online = jax.tree.map(lambda *leaves: jnp.stack(leaves), *tables)
+        self.state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[each.state for each in loaded])
+        self.online.refill([(each.past, each.last) for each in loaded])

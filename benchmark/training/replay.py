@@ -1,8 +1,10 @@
-"""Transitions on the device: sequence sampling inside jit, appending in place.
+"""Transitions on the device, appended in place.
 
 Two tables stand for one pool: the offline rows, shared by all seeds, and behind them a seed's own online rows. Nothing
 is copied at the switch from offline to online, and S seeds hold the offline data once. Each observation is stored once:
-a row names the row of its next observation, and what a trajectory ends in lies behind the last row.
+a row names the place of its next observation, and what a trajectory ends in without a success lies behind the last row.
+A row is a step or a decision. Of a decision the whole chunk is stored, at the place of its observation, so that the
+place of the next observation is that of the next chunk, too.
 """
 
 from __future__ import annotations
@@ -14,29 +16,31 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs._suite import Rows, SuiteError
-from methods._contract import Batch
+from methods._contract import Problem
 
 Array = jax.Array
 
 
 class Table(NamedTuple):
-    """C rows of transitions; ``observations`` (C + extra, d), of which ``ends`` extra ones are in use."""
+    """C rows of transitions. ``observations``, whose leaves are (C + extra, ...), of which ``ends`` extra places are in
+    use; ``actions`` (C, A) of steps, or (C + extra, D) of decisions; ``kept`` (C, size) by name. ``returns`` (C,) are
+    there only for a value rule that needs them: NaN in a trajectory that is not over."""
 
-    observations: Array
+    observations: Any
     next_row: Array
     actions: Array
     rewards: Array
     masks: Array
     terminals: Array
+    kept: dict[str, Array]
+    returns: Array | None
     size: Array
     ends: Array
 
 
-ROW_FIELDS = ("next_row", "actions", "rewards", "masks", "terminals")
-
-
 class Transition(NamedTuple):
-    """One environment step, as it is appended (or a block of them); NumPy's arrays on the host, JAX's inside jit."""
+    """One row, as it is appended (or a block of them); NumPy's arrays on the host, JAX's inside jit. A decision also
+    has the chunk that follows it, and what is kept of it."""
 
     obs: Any
     action: Any
@@ -44,152 +48,186 @@ class Transition(NamedTuple):
     mask: Any
     terminal: Any
     next_obs: Any
+    next_action: Any = None
+    kept: Any = None
 
 
-def offline_table(rows: Rows) -> Table:
-    """A full table. Raises SuiteError where the rows do not end in a trajectory's end, or not each end is there."""
+ROW_FIELDS = ("rewards", "masks", "terminals", "kept")
+"""What a row has beside what lies at its place; where its next observation lies follows from these."""
+
+
+def offline_table(rows: Rows, problem: Problem) -> Table:
+    """A full table, or one without rows. Raises SuiteError where the rows do not end in a trajectory's end, or not each
+    end is there."""
     count = len(rows.rewards)
+    if not count:
+        return empty_table(1, 0, problem)
     ends = rows.terminals > 0
-    if not ends[-1] or len(rows.observations) != count + ends.sum():
+    observations = jax.tree.leaves(rows.observations)
+    if not ends[-1] or len(observations[0]) != count + ends.sum():
         raise SuiteError(
-            f"a dataset of {count} transitions and {ends.sum()} ends of trajectories has {len(rows.observations)} "
+            f"a dataset of {count} transitions and {ends.sum()} ends of trajectories has {len(observations[0])} "
             "observations where it should have one for each, the last row being an end; fetch or generate it again."
         )
     next_row = np.arange(1, count + 1, dtype=np.int32)
     next_row[ends] = count + np.arange(ends.sum(), dtype=np.int32)
+    named = problem.observation.named(rows.observations)
     return Table(
-        jnp.asarray(rows.observations, jnp.float32),
+        problem.observation.of(lambda leaf: jnp.asarray(named[leaf.name], leaf.type)),
         jnp.asarray(next_row),
         *(jnp.asarray(each, jnp.float32) for each in (rows.actions, rows.rewards, rows.masks, rows.terminals)),
+        kept={},
+        returns=None,
         size=jnp.asarray(count, jnp.int32),
         ends=jnp.asarray(int(ends.sum()), jnp.int32),
     )
 
 
-def empty_table(capacity: int, observation: tuple[int, ...], action_size: int) -> Table:
-    """Room for ``capacity`` appended rows, each of which may end a trajectory."""
+def empty_table(
+    capacity: int, ends: int, problem: Problem, kept: dict[str, int] | None = None, returns: bool = False
+) -> Table:
+    """Room for ``capacity`` appended rows, of which so many may end a trajectory without a success."""
+    places = capacity + 1 + ends
+    actions = (places, problem.D) if problem.decisions else (capacity, problem.action_size)
     return Table(
-        jnp.zeros((2 * capacity + 1, *observation)),
+        jax.tree.map(jnp.asarray, problem.observation.zeros(places)),
         jnp.zeros((capacity,), jnp.int32),
-        jnp.zeros((capacity, action_size)),
+        jnp.zeros(actions),
         jnp.zeros((capacity,)),
         jnp.zeros((capacity,)),
         jnp.zeros((capacity,)),
+        kept={name: jnp.zeros((capacity, size)) for name, size in (kept or {}).items()},
+        returns=jnp.full((capacity,), jnp.nan) if returns else None,
         size=jnp.zeros((), jnp.int32),
         ends=jnp.zeros((), jnp.int32),
     )
 
 
+def capacity_of(table: Table) -> int:
+    """Rows that a table has room for."""
+    return table.rewards.shape[-1]
+
+
 def append(table: Table, step: Transition, present: Array) -> Table:
     """The table with one more row where ``present`` is true; else the same table.
 
-    The next observation goes where the next row will lie, or behind all rows. Rows that lie there already are not
-    changed: how many of them are in use is up to ``size`` alone.
+    The next observation goes where the next row will lie, or behind all rows; after a success nobody looks at it, and
+    it goes nowhere. Rows that lie there already are not changed: how many of them are in use is up to ``size`` alone.
     """
-    row, capacity = table.size, table.actions.shape[0]
+    row, capacity = table.size, capacity_of(table)
     ended = present & (step.terminal > 0)
-    next_row = jnp.where(ended, capacity + 1 + table.ends, row + 1).astype(jnp.int32)
-    nowhere = table.observations.shape[0]  # behind the table; what is written there is dropped
-    at, following = jnp.where(present, row, nowhere), jnp.where(present, next_row, nowhere)
+    left = ended & (step.mask > 0)
+    behind = capacity + 1 + table.ends
+    next_row = jnp.where(left, behind, jnp.where(ended, row, row + 1)).astype(jnp.int32)
+    nowhere = jax.tree.leaves(table.observations)[0].shape[0]  # behind the table; what is written there is dropped
+    at = jnp.where(present, row, nowhere)
+    following = jnp.where(present & (left | ~ended), next_row, nowhere)
 
-    def written(column: Array, where: Array, value: Any) -> Array:
-        return column.at[where].set(value, mode="drop")
+    def written(column: Any, where: Array, value: Any) -> Any:
+        return jax.tree.map(lambda each, new: each.at[where].set(new, mode="drop"), column, value)
 
-    return Table(
-        written(written(table.observations, at, step.obs), following, step.next_obs),
-        written(table.next_row, at, next_row),
-        written(table.actions, at, step.action),
-        written(table.rewards, at, step.reward),
-        written(table.masks, at, step.mask),
-        written(table.terminals, at, step.terminal),
+    actions = written(table.actions, at, step.action)
+    if step.next_action is not None:
+        actions = written(actions, following, step.next_action)
+    return table._replace(
+        observations=written(written(table.observations, at, step.obs), following, step.next_obs),
+        next_row=written(table.next_row, at, next_row),
+        actions=actions,
+        rewards=written(table.rewards, at, step.reward),
+        masks=written(table.masks, at, step.mask),
+        terminals=written(table.terminals, at, step.terminal),
+        kept=written(table.kept, at, step.kept or {}),
         size=row + present.astype(jnp.int32),
-        ends=table.ends + ended.astype(jnp.int32),
+        ends=table.ends + left.astype(jnp.int32),
     )
 
 
 def interrupt(table: Table) -> Table:
     """The last row ends its trajectory after all: an episode that could not be taken up again."""
     row = table.size - 1
-    next_row = table.actions.shape[0] + 1 + table.ends
-    final = table.observations[table.next_row[row]]
+    next_row = capacity_of(table) + 1 + table.ends
+
+    def moved(column: Array) -> Array:
+        return column.at[next_row].set(column[table.next_row[row]])
+
+    decisions = len(table.actions) > capacity_of(table)
     return table._replace(
-        observations=table.observations.at[next_row].set(final),
+        observations=jax.tree.map(moved, table.observations),
+        actions=moved(table.actions) if decisions else table.actions,
         next_row=table.next_row.at[row].set(next_row),
         terminals=table.terminals.at[row].set(1.0),
         ends=table.ends + 1,
     )
 
 
-def filled(table: Table) -> dict[str, np.ndarray]:
-    """What one seed's appended rows hold, without the room behind them: for a checkpoint."""
-    size, ends, behind = int(table.size), int(table.ends), table.actions.shape[0] + 1
-    rows = {name: np.asarray(getattr(table, name))[:size] for name in ROW_FIELDS}
-    observations = np.asarray(table.observations)
-    return rows | {"observations": observations[: size + 1], "finals": observations[behind : behind + ends]}
+Rowwise = dict[str, np.ndarray]
+"""What a checkpoint holds of rows: arrays by name."""
 
 
-def refilled(table: Table, rows: dict[str, np.ndarray]) -> Table:
-    """An empty table with the rows of `filled` in it."""
-    size, ends, behind = len(rows["actions"]), len(rows["finals"]), table.actions.shape[0] + 1
-    observations = table.observations.at[: size + 1].set(rows["observations"])
+def _places(table: Table) -> dict[str, Any]:
+    """The columns that have an entry for each place."""
+    decisions = table.actions.shape[0] > capacity_of(table)
+    return {"observations": table.observations} | ({"actions": table.actions} if decisions else {})
+
+
+def _of_rows(table: Table) -> dict[str, Any]:
+    """The columns that have an entry for each row."""
+    steps = table.actions.shape[0] == capacity_of(table)
+    return {name: getattr(table, name) for name in ROW_FIELDS} | ({"actions": table.actions} if steps else {})
+
+
+def _flat(tree: Any) -> dict[str, Any]:
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def settled(table: Table) -> tuple[int, int]:
+    """Rows that no later one changes, all but the last, and ends of trajectories that are stored."""
+    return max(0, int(table.size) - 1), int(table.ends)
+
+
+def history(table: Table, since: tuple[int, int]) -> Rowwise:
+    """One seed's settled rows and ends from ``since`` on: what a file of rows grows by."""
+    (first, first_end), (rows, ends) = since, settled(table)
+    behind = capacity_of(table) + 1
+    found = {f"row{name}": leaf[first:rows] for name, leaf in _flat(_of_rows(table)).items()}
+    found |= {f"place{name}": leaf[first:rows] for name, leaf in _flat(_places(table)).items()}
+    found |= {f"end{name}": leaf[behind + first_end : behind + ends] for name, leaf in _flat(_places(table)).items()}
+    return {name: np.asarray(leaf) for name, leaf in found.items()}
+
+
+def tail(table: Table) -> Rowwise:
+    """One seed's last row, and what lies behind it, where the next row will: all that its `history` does not hold."""
+    size, rows = int(table.size), settled(table)[0]
+    found = {f"row{name}": leaf[rows:size] for name, leaf in _flat(_of_rows(table)).items()}
+    found |= {f"place{name}": leaf[rows : size + 1] for name, leaf in _flat(_places(table)).items()}
+    return {name: np.asarray(leaf) for name, leaf in found.items()}
+
+
+def refilled(table: Table, past: Rowwise, last: Rowwise) -> Table:
+    """An empty table with the rows of a `history` from the start, and of its `tail`, in it; it may have other room."""
+    counts = [len(each.get("row['rewards']", ())) for each in (past, last)]
+    rows, size, behind = counts[0], sum(counts), capacity_of(table) + 1
+
+    def filled(kind: str, column: Any) -> Any:
+        def leaf(path: Any, empty: Array) -> Array:
+            name = f"{kind}{jax.tree_util.keystr(path)}"
+            found = np.array(empty)
+            found[:rows] = past.get(name, found[:rows])
+            found[rows : rows + len(last[name])] = last[name]
+            ends = past.get(f"end{jax.tree_util.keystr(path)}", ()) if kind == "place" else ()
+            found[behind : behind + len(ends)] = ends if len(ends) else found[:0]
+            return jnp.asarray(found)
+
+        return jax.tree_util.tree_map_with_path(leaf, column)
+
+    columns = filled("row", _of_rows(table)) | filled("place", _places(table))
+    ended = np.array(columns["terminals"]) > 0
+    left = ended & (np.array(columns["masks"]) > 0)
+    row = np.arange(capacity_of(table))
+    next_row = np.where(left, behind + np.cumsum(left) - 1, np.where(ended, row, row + 1)).astype(np.int32)
     return table._replace(
-        **{name: getattr(table, name).at[:size].set(rows[name]) for name in ROW_FIELDS},
-        observations=observations.at[behind : behind + ends].set(rows["finals"]),
+        **columns,
+        next_row=jnp.asarray(next_row),
         size=jnp.asarray(size, jnp.int32),
-        ends=jnp.asarray(ends, jnp.int32),
-    )
-
-
-def sample(
-    offline: Table, online: Table, key: Array, batch_size: int, chunk_length: int, discount: float, balanced: bool
-) -> Batch:
-    """``batch_size`` sequences, each start uniform over all rows that have H - 1 rows behind them; where ``balanced``,
-    one half from the offline rows, then one half from the online ones, of which there must be H.
-
-    Li & Levine 2026 (arXiv 2601.14234), released code: rewards add up to the trajectory's end, also past a success; a
-    chunk's actions are taken as stored, even from the next trajectory; ``valid`` is 0 where a trajectory ends before
-    the last offset. The discounts are rounded once from float64, the sum of at most H small rewards is float32.
-    """
-
-    def starts(key: Array, rows: Array, count: int) -> Array:
-        return jax.random.randint(key, (count,), 0, rows - chunk_length + 1)
-
-    if balanced:
-        first, second = jax.random.split(key)
-        own = batch_size // 2
-        halves = starts(first, offline.size, batch_size - own), offline.size + starts(second, online.size, own)
-        start = jnp.concatenate(halves)
-    else:
-        start = starts(key, offline.size + online.size, batch_size)
-    return sequences(offline, online, start, chunk_length, discount)
-
-
-def sequences(offline: Table, online: Table, start: Array, chunk_length: int, discount: float) -> Batch:
-    """The chunks that begin at the given rows (B,) of the pool."""
-    rows = start[:, None] + jnp.arange(chunk_length)  # (B, H)
-
-    def at(name: str, rows: Array) -> Array:
-        first, second = getattr(offline, name), getattr(online, name)
-        here = rows < offline.size
-        mine = first[jnp.where(here, rows, 0)]
-        theirs = second[jnp.where(here, 0, rows - offline.size)]
-        return jnp.where(here.reshape(here.shape + (1,) * (mine.ndim - here.ndim)), mine, theirs)
-
-    def next_observation(row: Array) -> Array:
-        here = (row < offline.size)[:, None]
-        mine = offline.observations[offline.next_row[jnp.where(row < offline.size, row, 0)]]
-        theirs = online.observations[online.next_row[jnp.where(row < offline.size, 0, row - offline.size)]]
-        return jnp.where(here, mine, theirs)
-
-    ended = jax.lax.cummax(at("terminals", rows), axis=1)
-    inside = jnp.concatenate([jnp.ones_like(ended[:, :1]), 1.0 - ended[:, :-1]], axis=1)  # V_k, (B, H)
-    powers = jnp.asarray(np.float64(discount) ** np.arange(chunk_length), jnp.float32)
-    last = start + inside.sum(axis=1).astype(jnp.int32) - 1
-    return Batch(
-        obs=at("observations", start),
-        chunk=at("actions", rows).reshape(start.shape[0], -1),
-        reward=jnp.sum(powers * at("rewards", rows) * inside, axis=1),
-        mask=jnp.min(jnp.where(inside > 0, at("masks", rows), 1.0), axis=1),
-        valid=inside[:, -1],
-        next_obs=next_observation(last),
+        ends=jnp.asarray(left.sum(), jnp.int32),
     )

@@ -10,13 +10,15 @@ import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 
-from envs._suite import SUCCESS_RATE, Dataset, Identity, Pool, Progress, SuiteError, Task
+from envs._suite import SUCCESS_RATE, Base, Dataset, Identity, Pool, Progress, SuiteError, Task
 from envs.ogbench import _dataset, _download, _files, _generate, _measures, _pool
 from envs.ogbench._tasks import Domain, domain_of_data, domain_words, domains, identity, tasks
 
 __all__ = [
+    "base",
     "choose",
     "domain_words",
+    "environments",
     "identity",
     "load",
     "pool",
@@ -89,6 +91,16 @@ def _files_of(domain: Domain, identity: Identity, folder: Path) -> list[Path]:
     if identity["source"] == "generated":
         return _generate.generated_files(domain, identity, folder)
     return _files.official_files(domain, identity, folder)
+
+
+def environments() -> int:
+    """Episodes side by side, over all seeds."""
+    return 50
+
+
+def base(task: Task) -> Base | None:
+    """No flow comes with these tasks."""
+    return None
 
 
 def pool(task: Task, slots: int, workers: int) -> Pool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from envs._suite import Steps, SuiteError, Task
+from envs._suite import Start, Steps, SuiteError, Task
 from envs.ogbench._environments import Environment, make_several, reset
 from envs.ogbench._measures import Control, Episode, RandomPresses
 from envs.ogbench._processes import Answer, Worker
@@ -26,12 +26,12 @@ class Slots:
         self._episodes: dict[int, Episode] = {}
         self._control: Control | None = None
 
-    def reset(self, seeds: Mapping[int, int]) -> dict[int, np.ndarray]:
+    def reset(self, starts: Mapping[int, Start]) -> dict[int, np.ndarray]:
         """See `envs._suite.Pool.reset`."""
         first = {}
-        for slot, seed in seeds.items():
+        for slot, start in starts.items():
             env = self._environment(slot)
-            observation, _ = reset(env, seed)
+            observation, _ = reset(env, start.seed)
             if "presses" in self._wanted and self._control is None:
                 puzzle = env.unwrapped
                 self._control = RandomPresses(puzzle._cur_button_states, puzzle._target_button_states, puzzle._num_cols)
@@ -99,9 +99,9 @@ class Processes:
             Worker(f"with environments of {task.name}", _answer, task, range(i, slots, count)) for i in range(count)
         ]
 
-    def reset(self, seeds: Mapping[int, int]) -> dict[int, np.ndarray]:
+    def reset(self, starts: Mapping[int, Start]) -> dict[int, np.ndarray]:
         """See `envs._suite.Pool.reset`."""
-        return self._ask("reset", seeds)
+        return self._ask("reset", starts)
 
     def step(self, chunks: Mapping[int, np.ndarray]) -> dict[int, Steps]:
         """See `envs._suite.Pool.step`; nothing moves in a worker of which any chunk is unusable."""

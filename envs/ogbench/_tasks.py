@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Interval, MinLen
 
 from envs._documents import Schema, read
-from envs._suite import Identity, SuiteError, Task, check_keys, count_in
+from envs._suite import Identity, Leaf, SuiteError, Task, check_keys, count_in
 
 VERSIONS = {"play": 1, "noisy": 2, "navigate": 1, "reach": 1}
 """Procedures that generate data; each counts the changes that changed its data."""
@@ -94,7 +94,7 @@ def _domain(name: str, facts: Facts) -> Domain:
         Task(
             name=f"{facts.environment}-{facts.data}-singletask-task{number}-v0",
             domain=name,
-            observation=(facts.observation,),
+            observation=(Leaf("", (facts.observation,)),),
             action_size=facts.action_size,
             chunk_length=facts.chunk_length,
             discount=facts.discount,

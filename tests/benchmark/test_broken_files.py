@@ -183,10 +183,10 @@ def test_each_is_listed_with_its_reason(broken: dict[str, Said]) -> None:
 def test_a_broken_suite_stops_no_other(tmp_path: Path) -> None:
     for package in ("analysis", "benchmark", "envs", "methods"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "envs" / "toy.toml").write_text("facts = 3\n")
+    (tmp_path / "envs" / "toy" / "worlds.toml").write_text("facts = 3\n")
     words = ("--executor", "local", "--dry-run", "--preset", "quick", "--methods", "all", "--suite")
     toy, other = said(tmp_path / "said", [(*words, "toy"), (*words, "ogbench")], tmp_path)
-    assert_told(toy, "facts in envs/toy.toml is 3; it must be a table")
+    assert_told(toy, "facts in envs/toy/worlds.toml is 3; it must be a table")
     assert other.status == 0, other.err
     assert f"{len(methods.names())} methods" in other.out
 

@@ -140,7 +140,7 @@ def test_a_method_file(path: Path) -> None:
     """Short, built from the shared pieces, with no hand on optimiser, averages or gradient stops."""
     text = path.read_text()
     assert packages(path) <= {"methods", "jax"}
-    assert len(text.splitlines()) <= 70
+    assert len(text.splitlines()) <= 85
     assert "stop_gradient" not in text
     for word in ("optax", "adam", "apply_updates"):
         assert word not in text.lower()
@@ -170,7 +170,7 @@ def test_one_home_for_each_package() -> None:
     assert importers("mlflow") == {f"benchmark/tracking/{each}.py" for each in ("store", "tracker")} | {
         "analysis/store.py"
     }
-    assert importers("torch") == set()
+    assert importers("torch") == {"envs/_torch.py", "envs/toy/_torch_base.py"}
     assert importers("submitit") <= {relative(path) for path in sources("slurm")}
     for simulator in SIMULATORS:
         assert importers(simulator, "analysis", "benchmark", "methods", "slurm") == set()

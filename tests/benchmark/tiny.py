@@ -14,6 +14,7 @@ from benchmark.execution.serving import run_pack
 from benchmark.planning.data_files import method_file
 from benchmark.planning.plan import Cell, make
 from benchmark.planning.request import ask
+from benchmark.runs import checkpoint, row_files
 from benchmark.runs.records import folder_of
 from benchmark.training.build import Shared, Site, share
 
@@ -85,6 +86,14 @@ def history(root: Path, cell: Cell) -> list[tuple[int, str, float]]:
 
 
 def arrays(root: Path, cell: Cell) -> dict[str, np.ndarray]:
-    """All arrays of a run's last checkpoint, without its note."""
-    with np.load(folder_of(root, cell.key) / "checkpoint" / "state.npz", allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files if name != "note.json"}
+    """All arrays of a run's last checkpoint, without its note; its rows are whole, whatever lies in which file."""
+    folder = folder_of(root, cell.key) / "checkpoint"
+    with np.load(folder / checkpoint.FILE, allow_pickle=False) as stored:
+        found = {name: stored[name] for name in stored.files if name != checkpoint.NOTE}
+        note = json.loads(bytes(stored[checkpoint.NOTE]).decode())
+    rows = row_files.read(folder, row_files.Mark(**note["rows"]))
+    last = {name: found.pop(name) for name in list(found) if name.startswith("beside/last/")}
+    for name in {*rows, *(name.removeprefix("beside/last/") for name in last)}:
+        parts = [each[key] for each, key in ((rows, name), (last, f"beside/last/{name}")) if key in each]
+        found[f"rows/{name}"] = np.concatenate(parts)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +24,7 @@ from benchmark.training.build import Site
 from benchmark.training.evaluate import evaluate
 from benchmark.training.replay import Table, empty_table, offline_table
 from envs import load_suite
-from methods._contract import Backbone, Batch, Draw, Problem
+from methods._contract import Backbone, Batch, Draw, Leaf, Problem, Space
 
 SEEDS = (3, 5)
 LENGTH = 20
@@ -61,7 +62,7 @@ class Subject:
         self.method: Any = build_method(self.cls, self.configuration)
         backbone = Backbone(**BACKBONES["reference"], actor_widths=(16, 16), value_widths=(16, 16), heads=3)
         self.problem = Problem(
-            observation=self.task.observation,
+            observation=Space(tuple(Leaf(*leaf) for leaf in self.task.observation)),
             action_size=self.task.action_size,
             chunk_length=self.task.chunk_length,
             discount=self.task.discount,
@@ -78,18 +79,17 @@ class Subject:
 
     @cached_property
     def data(self) -> Table:
-        return bandit_data()
+        return bandit_data(self.problem)
 
     def online(self, seeds: int) -> Table:
-        return jax.tree.map(
-            lambda leaf: jnp.stack([leaf] * seeds), empty_table(1, self.task.observation, self.task.action_size)
-        )
+        return jax.tree.map(lambda leaf: jnp.stack([leaf] * seeds), empty_table(1, 1, self.problem))
 
     def train(self, state: agents.State, agent: agents.Agent | None = None, vectorised: bool = False) -> Any:
         seeds = len(state.iteration)
         state = jax.tree.map(jnp.copy, state)  # it is donated, and the checks use it again
-        updates = np.full(seeds, LENGTH)
-        return trainer.train(agent or self.agent, state, self.data, self.online(seeds), updates, updates, vectorised)
+        none, updates = np.zeros(seeds, int), np.full(seeds, LENGTH)
+        due = trainer.Due(none, updates, none, updates)
+        return trainer.train(agent or self.agent, state, self.data, self.online(seeds), due, vectorised)
 
     @cached_property
     def fresh(self) -> agents.State:
@@ -106,10 +106,10 @@ class Subject:
         obs, chunk, reward, next_obs = (
             jnp.asarray(rng.normal(size=shape), jnp.float32)
             for shape in (
-                (ROWS, *self.task.observation),
+                (ROWS, *self.task.observation[0].shape),
                 (ROWS, self.problem.D),
                 (ROWS,),
-                (ROWS, *self.task.observation),
+                (ROWS, *self.task.observation[0].shape),
             )
         )
         valid = jnp.asarray([1.0, 0.0, 1.0, 1.0])
@@ -122,8 +122,8 @@ class Subject:
 
         def act(method: Any, obs: jax.Array, key: jax.Array, row: int | None) -> jax.Array:
             draw = Draw(key) if row is None else RowDraw(key, row)
-            agent = agents.Agent(method, self.rule, self.problem, self.agent.optimiser)
-            return agents.act(agent, parameters, slow, obs, draw)
+            agent = replace(self.agent, method=method)
+            return agents.act(agent, parameters, slow, obs, draw)[0]
 
         return jax.jit(act, static_argnames="row")
 
@@ -175,10 +175,10 @@ class Subject:
 
 
 @cache
-def bandit_data() -> Table:
+def bandit_data(problem: Problem) -> Table:
     task = load_suite("toy").tasks()["bandit-v0"]
     identity = load_suite("toy").identity(task, "generated", {"episodes": 200})
-    return offline_table(load_suite("toy").load(task, identity, Path())[0])
+    return offline_table(load_suite("toy").load(task, identity, Path())[0], problem)
 
 
 @cache

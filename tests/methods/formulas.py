@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from methods._contract import Backbone, Batch, Draw, Problem, Views
+from methods._contract import Backbone, Batch, Draw, Problem, Space, Views, seen
 
 B, S, A, H = 3, 2, 2, 2
 D = A * H
-PROBLEM = Problem((S,), A, H, 0.9, 0.5, 4, Backbone("gelu", "raw", (8,), (8,), heads=3))
+PROBLEM = Problem(Space.array(S), A, H, 0.9, 0.5, 4, Backbone("gelu", "raw", (8,), (8,), heads=3))
 DRAW = Draw(jax.random.PRNGKey(5))
 
 
@@ -27,13 +27,18 @@ class Formula:
     obs: Any = None
 
     def at(self, obs: Any) -> Formula:
-        return Formula(self.function, obs)
+        obs = seen(obs)
+        repeated = jnp.expand_dims(obs.leaves, tuple(range(1, 1 + len(obs.each))))
+        return Formula(self.function, jnp.broadcast_to(repeated, (*PROBLEM.rows(obs), S)))
 
     def __call__(self, *inputs: Any) -> Any:
         return self.function(self.obs, *inputs)
 
     def start(self, draw: Draw, name: str) -> jax.Array:
         return draw.normal(name, PROBLEM.shape(self.obs))
+
+    def from_action(self, chunk: jax.Array) -> jax.Array:
+        return chunk
 
     def to_action(self, x: jax.Array) -> jax.Array:
         return x

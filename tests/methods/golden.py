@@ -21,7 +21,7 @@ from scipy.stats import norm
 import methods
 from benchmark.planning.settings import BACKBONES
 from benchmark.training import agents
-from methods._contract import Backbone, Batch, Problem
+from methods._contract import Backbone, Batch, Problem, Space
 
 Arrays = dict[str, np.ndarray]
 Terms = dict[str, tuple[str, str | None]]
@@ -241,7 +241,7 @@ class Golden:
             value_layer_norm=self.config.get("value_layer_norm", True),
         )
         return Problem(
-            observation=self.arrays["batch/observations"].shape[1:],
+            observation=Space.array(*self.arrays["batch/observations"].shape[1:]),
             action_size=actions.shape[2],
             chunk_length=actions.shape[1],
             discount=self.config["discount"],

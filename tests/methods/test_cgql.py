@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmark.training import agents, trainer
-from methods._contract import Backbone, Draw, Problem
+from methods._contract import Backbone, Draw, Problem, Space
 from methods._flow import flow_action
 from methods.cgql import CGQL
 from methods.cgql_l import CgqlL
@@ -50,7 +50,7 @@ def test_the_guided_path_is_the_slow_loops(method: CGQL) -> None:
 @pytest.mark.parametrize("zero", ["inverse_temperature", "guidance"])
 def test_zero_strength_is_the_averaged_flow_bit_for_bit(zero: str, backbone: str) -> None:
     kind = {"reference": ("gelu", "raw"), "paper": ("silu", "fourier")}[backbone]
-    problem = Problem((2,), 2, 2, 0.9, 0.5, 4, Backbone(*kind, (8,), (8,), heads=3))
+    problem = Problem(Space.array(2), 2, 2, 0.9, 0.5, 4, Backbone(*kind, (8,), (8,), heads=3))
     strengths = {"inverse_temperature": 3.0, "guidance": 0.4, zero: 0.0}
     method = CGQL(strengths["inverse_temperature"], strengths["guidance"])
     agent = agents.build(method, method.value, problem, agents.Optimiser(1e-3, 0.01, 0.0, 4))
@@ -60,7 +60,7 @@ def test_zero_strength_is_the_averaged_flow_bit_for_bit(zero: str, backbone: str
     obs, draw = jnp.asarray(numbers(B, 2)), Draw(jax.random.PRNGKey(3))
 
     def steered(agent: agents.Agent) -> jax.Array:
-        return agents.act(agent, state.parameters, state.slow, obs, draw)
+        return agents.act(agent, state.parameters, state.slow, obs, draw)[0]
 
     def unsteered(agent: agents.Agent) -> jax.Array:
         held = agents.make_views(agent, None, state.parameters, state.slow)

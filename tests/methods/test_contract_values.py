@@ -15,11 +15,11 @@ import pytest
 import methods
 from benchmark.planning import data_files
 from benchmark.training import agents, trainer
-from methods._contract import Backbone, Draw, Method, Problem
+from methods._contract import Backbone, Draw, Method, Problem, Space
 from methods._traced import traced_names
 from methods._values import IQL, TD
 
-PROBLEM = Problem((3,), 2, 2, 0.99, 0.5, 4, Backbone("gelu", "raw", (8,), (8,), heads=2))
+PROBLEM = Problem(Space.array(3), 2, 2, 0.99, 0.5, 4, Backbone("gelu", "raw", (8,), (8,), heads=2))
 OPTIMISER = agents.Optimiser(1e-3, 0.01, 0.0, 4)
 
 

@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from methods._contract import Backbone, Draw, Problem
+from methods._contract import Backbone, Draw, Problem, Space
 from methods._critic import average, best_of, choose, gradient, minimum, pessimistic, standard_deviation
 
 HEADS = jnp.asarray([[1.0, 4.0], [3.0, 4.0], [8.0, 4.0]])
 
 
 def problem(pessimism: float) -> Problem:
-    return Problem((3,), 2, 1, 0.99, pessimism, 4, Backbone("gelu", "raw", (8,), (8,), heads=3))
+    return Problem(Space.array(3), 2, 1, 0.99, pessimism, 4, Backbone("gelu", "raw", (8,), (8,), heads=3))
 
 
 def test_reductions() -> None:
@@ -71,15 +71,16 @@ def test_choose_takes_the_best_row_by_row() -> None:
 def test_best_of_n_draws_observation_major_and_keeps_the_best() -> None:
     obs = jnp.asarray([[0.5, -0.5, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     draw = Draw(jax.random.PRNGKey(0))
-    seen: list[tuple[int, ...]] = []
+    asked: list[Any] = []
 
-    def act(views: Any, obs: jax.Array, draw: Draw) -> jax.Array:
-        seen.append(obs.shape)
+    def act(views: Any, obs: Any, draw: Draw) -> jax.Array:
+        asked.append(obs)
         return draw.normal("act_noise", views.problem.shape(obs))
 
     views: Any = Fake()
     chosen = best_of(5, act)(views, obs, draw)
-    assert seen == [(3, 5, 3)]
+    assert [each.each for each in asked] == [(5,)]
+    assert asked[0].leaves is obs, "nothing is copied"
     candidates = np.asarray(draw.normal("act_noise", (3, 5, 2)))
     distance = np.sum((candidates - np.asarray(obs)[:, None, :2]) ** 2, axis=-1)
     np.testing.assert_allclose(chosen, candidates[np.arange(3), distance.argmin(axis=1)])

@@ -10,14 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from methods._contract import Backbone, Batch, Draw, Problem
+from methods._contract import Backbone, Batch, Draw, Problem, Space
 from methods._flow import as_action, denoise, euler, flow_errors, interpolate, rescaled, straight_through_clip
+from methods._nets import FlowAt
 
 BACKBONE = Backbone("gelu", "raw", (8,), (8,), heads=2)
 
 
 def problem(steps: int) -> Problem:
-    return Problem((3,), 2, 1, 0.99, 0.5, steps, BACKBONE)
+    return Problem(Space.array(3), 2, 1, 0.99, 0.5, steps, BACKBONE)
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,11 @@ class Field:
         return self.formula(x, t)
 
     def to_action(self, x: jax.Array) -> jax.Array:
-        return self.scale * self.real(x)
+        return self.scale * x[..., : self.entries]
 
     def real(self, x: jax.Array) -> jax.Array:
-        return x[..., : self.entries]
+        inside = jnp.arange(x.shape[-1]) < (x.shape[-1] if self.entries is None else self.entries)
+        return jnp.where(inside, x, 0.0)
 
 
 def test_constant_velocity_integrates_exactly() -> None:
@@ -108,10 +110,10 @@ def test_rescaled_has_the_length_of_the_velocity() -> None:
 
 
 def test_rescaled_takes_norms_over_real_entries() -> None:
-    """The padding is steered too, but counts in neither norm."""
+    """The padding counts in neither norm, and is not steered."""
     velocity, guidance = jnp.asarray([[3.0, 4.0, 99.0]]), jnp.asarray([[0.0, 2.0, 50.0]])
     bent = rescaled(Field(lambda x, t: x, entries=2), guidance, velocity, jnp.asarray(1.0))
-    np.testing.assert_allclose(bent, [[3.0, 9.0, 224.0]], rtol=1e-6)
+    np.testing.assert_allclose(bent, [[3.0, 9.0, 99.0]], rtol=1e-6)
 
 
 def test_rescaled_without_guidance_is_the_velocity() -> None:
@@ -136,13 +138,13 @@ def test_flow_error_of_the_true_velocity_is_zero_and_averages_over_the_entries()
         def __init__(self, off: float) -> None:
             self.off = off
 
-        def at(self, obs: jax.Array) -> Callable[..., jax.Array]:
+        def at(self, obs: jax.Array) -> FlowAt:
             def velocity(x: jax.Array, time: jax.Array) -> jax.Array:
                 np.testing.assert_allclose(time, t)
                 np.testing.assert_allclose(x, interpolate(noise, batch.chunk, t), atol=1e-6)
                 return batch.chunk - noise + self.off
 
-            return velocity
+            return FlowAt(problem(4), (3,), velocity)
 
     np.testing.assert_allclose(flow_errors(At(0.0), batch, draw), 0.0, atol=1e-12)
     np.testing.assert_allclose(flow_errors(At(0.2), batch, draw), 0.04, rtol=1e-4)

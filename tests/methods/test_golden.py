@@ -74,7 +74,7 @@ def acted(golden: Golden, method: Any) -> np.ndarray:
     live, slow = golden.trees("params"), golden.trees("params", target=True)
     obs, draw = golden.batch().obs, golden.draw()
     rows = [obs[i : i + 1] for i in range(len(obs))] if golden.names.alone else [obs]
-    act = jax.jit(lambda obs: agents.act(agent, live, slow, obs, draw))
+    act = jax.jit(lambda obs: agents.act(agent, live, slow, obs, draw)[0])
     return np.concatenate([np.asarray(act(row)) for row in rows])
 
 

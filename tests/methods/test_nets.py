@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from methods import _modules, _nets
-from methods._contract import Backbone, Problem
+from methods._contract import Backbone, Problem, Space
 
 WIDTHS = (512,) * 4
-REFERENCE = Problem((37,), 5, 5, 0.99, 0.5, 10, Backbone("gelu", "raw", WIDTHS, WIDTHS, heads=10))
-PAPER = Problem((37,), 5, 5, 0.99, 0.5, 10, Backbone("silu", "fourier", WIDTHS, WIDTHS, heads=10))
-SMALL = Problem((3,), 2, 2, 0.99, 0.5, 4, Backbone("gelu", "raw", (8, 6), (7, 5), heads=3, value_start=-60.0))
+REFERENCE = Problem(Space.array(37), 5, 5, 0.99, 0.5, 10, Backbone("gelu", "raw", WIDTHS, WIDTHS, heads=10))
+PAPER = Problem(Space.array(37), 5, 5, 0.99, 0.5, 10, Backbone("silu", "fourier", WIDTHS, WIDTHS, heads=10))
+SMALL = Problem(Space.array(3), 2, 2, 0.99, 0.5, 4, Backbone("gelu", "raw", (8, 6), (7, 5), heads=3, value_start=-60.0))
 KEY = jax.random.PRNGKey(0)
 
 COUNTS: list[tuple[Callable[[Problem], Any], Problem, int]] = [

@@ -27,7 +27,7 @@ def after_three_updates(name: str, **changes: Any) -> tuple[agents.State, np.nda
     update = jax.jit(lambda state, key: agents.update(agent, state, batch(), type(DRAW)(key))[0])
     for key in jax.random.split(jax.random.PRNGKey(0), 3):
         state = update(state, key)
-    return state, np.asarray(agents.act(agent, state.parameters, state.slow, batch().obs, DRAW))
+    return state, np.asarray(agents.act(agent, state.parameters, state.slow, batch().obs, DRAW)[0])
 
 
 @pytest.mark.parametrize("name", ["qam_e", "qam_f"])

@@ -11,13 +11,13 @@ import pytest
 
 import methods
 from benchmark.training import agents, trainer
-from methods._contract import Backbone, Draw, Method, Problem, Views
+from methods._contract import Backbone, Draw, Method, Problem, Space, Views
 from methods._flow import denoise
 
 STEERING = [name for name in methods.names() if hasattr(methods.load(name), "guidance")]
 """Methods that bend the flow by a strength ``alpha``."""
 BACKBONE = Backbone("silu", "fourier", (16, 16), (16, 16), heads=3)
-PROBLEM = Problem((3,), 2, 2, 0.99, 0.5, 4, BACKBONE)
+PROBLEM = Problem(Space.array(3), 2, 2, 0.99, 0.5, 4, BACKBONE)
 OBS = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.float32)
 
 
@@ -41,7 +41,7 @@ def views_of(agent: agents.Agent, state: agents.State) -> Views:
 def acted(agent: agents.Agent, state: agents.State) -> np.ndarray:
     draw = Draw(jax.random.PRNGKey(4))
     return np.asarray(
-        jax.jit(lambda agent, state: agents.act(agent, state.parameters, state.slow, OBS, draw))(agent, state)
+        jax.jit(lambda agent, state: agents.act(agent, state.parameters, state.slow, OBS, draw)[0])(agent, state)
     )
 
 
@@ -49,7 +49,7 @@ def acted(agent: agents.Agent, state: agents.State) -> np.ndarray:
 def test_zero_strength_is_the_base_flow_bit_for_bit(name: str) -> None:
     _, steered, state = build(name, alpha=0.0)
     flow: Method = methods.load("flow")()
-    base = agents.Agent(flow, flow.value, PROBLEM, steered.optimiser)
+    base = agents.build(flow, None, PROBLEM, steered.optimiser)
     np.testing.assert_array_equal(acted(steered, state), acted(base, state))
 
 

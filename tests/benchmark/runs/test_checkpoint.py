@@ -47,7 +47,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoint"
     assert checkpoint.usable(folder) == []
     path = saved(folder)
-    found, rows = checkpoint.load(path, tree())
+    found, rows, _ = checkpoint.load(path, tree())
     assert same(found, tree())
     assert same(rows, ROWS)
     assert checkpoint.usable(folder) == [(path, NOTE)]
@@ -66,7 +66,7 @@ def test_a_save_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: pytes
     full(monkeypatch, fails)
     with pytest.raises(OSError, match="No space left"):
         checkpoint.save(tmp_path, tree(2.0), {}, {})
-    found, rows = checkpoint.load(tmp_path / "state.npz", tree())
+    found, rows, _ = checkpoint.load(tmp_path / "state.npz", tree())
     assert same(found, tree())
     assert same(rows, ROWS)
 
@@ -119,7 +119,7 @@ def unnoticed(folder: Path, good: bytes, place: int, like: Tree) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found, rows = checkpoint.load(folder / "state.npz", like)
+            found, rows, _ = checkpoint.load(folder / "state.npz", like)
             ((_, note),) = checkpoint.usable(folder)
     except CheckpointError:
         return None

@@ -88,5 +88,5 @@ def test_memory_counts_what_is_on_the_device(task: str, data: str, words: tuple[
     (least,) = make(tiny).packs
     facts = load_suite("ogbench").tasks()[pack.first.task]
     one = 2000 if "giant" in task else 1000
-    wanted = (rows - one) * 4 * (facts.observation[0] + facts.action_size + 4)
+    wanted = (rows - one) * 4 * (facts.observation[0].shape[0] + facts.action_size + 4)
     assert pack_memory(pack) - pack_memory(least) == wanted

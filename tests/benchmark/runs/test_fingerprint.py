@@ -81,7 +81,7 @@ def runs_by_method() -> dict[str, set[tuple[str, str]]]:
                 seen.add((module, frame.f_code.co_qualname.split(".")[0]))
 
         cell = make(ask("toy", "quick", methods=name, tasks=("bandit-v0",), seeds="0")).cells[0]
-        agents.build.cache_clear()
+        agents.forget()
         before = sys.getprofile()
         sys.setprofile(watch)
         try:
@@ -95,7 +95,7 @@ def runs_by_method() -> dict[str, set[tuple[str, str]]]:
 
 def acted(agent: agents.Agent, key: jax.Array) -> jax.Array:
     state = agents.init_one(agent, key)
-    return agents.act(agent, state.parameters, state.slow, jax.numpy.zeros((1, 4)), Draw(key))
+    return agents.act(agent, state.parameters, state.slow, jax.numpy.zeros((1, 4)), Draw(key))[0]
 
 
 @pytest.mark.slow
@@ -289,7 +289,7 @@ def test_a_file_that_is_not_python_changes_with_its_text() -> None:
 
 def test_training_is_shared_by_all_suites_and_a_suite_by_none_other() -> None:
     trainer = edited("benchmark.training.trainer", replaced("updates, 1)", "updates, 2)"))
-    toy = edited("envs.toy", replaced("SIDE, NOISE, STRIDE = 0.6", "SIDE, NOISE, STRIDE = 0.7"))
+    toy = edited("envs.toy._worlds", replaced("SIDE, NOISE, STRIDE = 0.6", "SIDE, NOISE, STRIDE = 0.7"))
     rule = edited("methods._values", replaced("self.expectile - (", "self.expectile + ("))
     backbones = edited("benchmark.planning.settings", replaced('"activation": "silu"', '"activation": "gelu"'))
     words = edited("benchmark.training.pack", replaced('"""The run was asked to pause', '"""Somebody asked to pause'))

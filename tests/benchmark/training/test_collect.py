@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from benchmark.training import trainer
-from benchmark.training.collect import Collector, Episode
+from benchmark.training.collect import Collector, WarmUp
+from benchmark.training.episode import Episode
 from benchmark.training.replay import Table, append, empty_table
 from envs import load_suite
-from envs._suite import Pool, Steps
+from envs._suite import Pool, Start, Steps
 from tests.benchmark import tiny
 
 HORIZON = 16
@@ -28,12 +29,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[list[int]]]:
     """The names of the decisions of the first rows; the policy walks by seed, chunk and step, so that chunks differ."""
     found: list[list[list[int]]] = []
 
-    def act(agent: Any, state: Any, obs: np.ndarray, counters: np.ndarray, vectorised: bool) -> np.ndarray:
+    def act(agent: Any, state: Any, obs: np.ndarray, counters: np.ndarray, *how: bool) -> Any:
         found.append(counters[:, 0].tolist())
         chunks = np.zeros((*obs.shape[:2], 2, 2), np.float32)
         chunks[..., 0] = 0.1 * np.sin(1.0 + counters[..., 2] + 3 * counters[..., 1])[..., None]
         chunks[:, :, 1, 1] = 0.5
-        return chunks
+        return chunks, {}
 
     monkeypatch.setattr(trainer, "act_rows", act)
     return found
@@ -54,10 +55,12 @@ def gather(collector: Collector, pool: Pool, targets: list[int]) -> list[list[tu
     state: Any = None
     for target in targets:
         while min(collector.steps) < target:
-            block, present = collector.collect(pool, state, target)
+            (block, present), later, steps = collector.collect(pool, state, target)
+            assert later is None
+            assert steps.tolist() == present.sum(axis=1).tolist()
             for s in range(len(rows)):
                 rows[s] += [
-                    tuple(np.asarray(leaf[s, k]).tolist() for leaf in block) for k in np.flatnonzero(present[s])
+                    tuple(np.asarray(leaf[s, k]).tolist() for leaf in block[:6]) for k in np.flatnonzero(present[s])
                 ]
         assert collector.steps == [target] * len(rows)
     return rows
@@ -79,10 +82,10 @@ def test_rows_follow_one_another(asked: list[Any]) -> None:
 
 
 def test_a_termination_is_not_bootstrapped(monkeypatch: pytest.MonkeyPatch) -> None:
-    def act(agent: Any, state: Any, obs: np.ndarray, counters: np.ndarray, vectorised: bool) -> np.ndarray:
+    def act(agent: Any, state: Any, obs: np.ndarray, counters: np.ndarray, *how: bool) -> Any:
         chunks = np.zeros((*obs.shape[:2], 2, 2), np.float32)
         chunks[..., 0] = obs[..., 1, None]  # at full speed to the goal: over after the fourth step at the latest
-        return chunks
+        return chunks, {}
 
     monkeypatch.setattr(trainer, "act_rows", act)
     (rows,) = gather(*new([0]), [30])
@@ -113,7 +116,9 @@ def test_the_seeds_beside_it_change_nothing(asked: list[Any]) -> None:
 
 
 def test_initial_states_are_far_from_those_of_evaluation() -> None:
-    found = {Episode(0, seed, number).reset_seed for seed in range(20) for number in range(50)}
+    starts = [Episode(0, seed, number).start for seed in range(20) for number in range(50)]
+    assert {start.kind for start in starts} == {"training"}
+    found = {start.seed for start in starts}
     assert min(found) >= 2**31
     assert max(found) < 2**32
     assert len(found) == 1000
@@ -130,7 +135,7 @@ def test_a_seed_that_leaves_takes_nothing_along(asked: list[Any]) -> None:
 def test_a_warm_up_is_uniform_noise_until_the_policy_takes_over(asked: list[Any]) -> None:
     """201 steps of noise: 100 chunks and the first half of another; then, and not before, the policy is asked."""
     collector, pool = new([0, 1])
-    collector.uniform_steps = 201
+    collector.warm_up = WarmUp("uniform", 201)
     rows = gather(collector, pool, [201])
     assert asked == []
     actions = np.asarray([[row[1] for row in each] for each in rows])  # (S, 201, A)
@@ -141,16 +146,17 @@ def test_a_warm_up_is_uniform_noise_until_the_policy_takes_over(asked: list[Any]
     gather(collector, pool, [203])
     assert len(asked) == 1
     again, fresh = new([0, 1])
-    again.uniform_steps = 201
+    again.warm_up = WarmUp("uniform", 201)
     assert gather(again, fresh, [7, 201]) == rows
 
 
 def table() -> Table:
-    return jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), empty_table(40, (4,), 2))
+    return jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), empty_table(40, 4, tiny.shared().agent.problem))
 
 
-def stored(collector: Collector) -> list[dict[str, Any]]:
-    return [json.loads(json.dumps(collector.note(s))) for s in range(len(collector.episodes))]
+def stored(collector: Collector) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
+    seeds = range(len(collector.episodes))
+    return [(json.loads(json.dumps(collector.note(s))), collector.arrays(s)) for s in seeds]
 
 
 @pytest.mark.parametrize("steps", [0, 5, 16, 21])
@@ -160,7 +166,7 @@ def test_an_open_episode_is_taken_up_again(asked: list[Any], steps: int) -> None
     before = gather(collector, pool, [steps])
     again = Collector(tiny.shared().agent, [0, 1], 2)
     for s, note in enumerate(stored(collector)):
-        again.restore(s, note)
+        again.restore(s, *note)
     assert again.begun
     fresh, online = load_suite("toy").pool(tiny.shared().task, 10, 0), table()
     assert again.resume(fresh, online) is online
@@ -178,9 +184,9 @@ class Elsewhere:
         self.inner = load_suite("toy").pool(tiny.shared().task, 10, 0)
         self.moved = True
 
-    def reset(self, seeds: Mapping[int, int]) -> dict[int, np.ndarray]:
-        found = self.inner.reset(seeds)
-        if 1 in seeds and self.moved:
+    def reset(self, starts: Mapping[int, Start]) -> dict[int, Any]:
+        found = self.inner.reset(starts)
+        if 1 in starts and self.moved:
             self.moved = False
             slots: Any = self.inner
             slots._slots[1].state = found[1] + np.float32(1e-3)
@@ -212,4 +218,4 @@ def test_a_replay_that_ends_elsewhere_ends_the_episode(asked: list[Any]) -> None
     assert (ended.number, ended.steps, ended.decisions, ended.actions) == (1, 5, 0, [])
     assert len(ended.queue) == 0
     fresh = load_suite("toy").pool(tiny.shared().task, 1, 0)
-    np.testing.assert_array_equal(ended.obs, fresh.reset({0: ended.reset_seed})[0])
+    np.testing.assert_array_equal(ended.obs, fresh.reset({0: ended.start})[0])

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from benchmark.training import agents, trainer
-from benchmark.training.evaluate import SLOTS, evaluate, slots_per_seed
+from benchmark.training.evaluate import evaluate, slots_per_seed
 from envs import load_suite
-from envs._suite import Steps
+from envs._suite import Start, Steps
 from tests.benchmark import tiny
 
 EPISODES = 5
@@ -71,11 +71,12 @@ class Scripted:
         self.chunks: list[np.ndarray] = []
         self.taken: dict[int, int] = {}
 
-    def reset(self, seeds: Mapping[int, int]) -> dict[int, np.ndarray]:
-        for slot, seed in seeds.items():
-            self.seeds.setdefault(slot, []).append(seed)
+    def reset(self, starts: Mapping[int, Start]) -> dict[int, np.ndarray]:
+        assert {start.kind for start in starts.values()} == {"evaluation"}
+        for slot, start in starts.items():
+            self.seeds.setdefault(slot, []).append(start.seed)
             self.taken[slot] = 0
-        return {slot: np.full(4, seeds[slot], np.float32) for slot in list(seeds)[:: self.order]}
+        return {slot: np.full(4, starts[slot].seed, np.float32) for slot in list(starts)[:: self.order]}
 
     def step(self, chunks: Mapping[int, np.ndarray]) -> dict[int, Steps]:
         return {slot: self._one(slot, chunks[slot]) for slot in list(chunks)[:: self.order]}
@@ -99,9 +100,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """The observations of every time that the policy was asked, and no policy."""
     found: list[np.ndarray] = []
 
-    def act(agent: Any, state: Any, obs: np.ndarray, counters: np.ndarray, vectorised: bool) -> np.ndarray:
+    def act(agent: Any, state: Any, obs: np.ndarray, counters: np.ndarray, vectorised: bool) -> Any:
         found.append(obs.copy())
-        return np.zeros((*obs.shape[:2], CHUNK, 2), np.float32)
+        return np.zeros((*obs.shape[:2], CHUNK, 2), np.float32), {}
 
     monkeypatch.setattr(trainer, "act_rows", act)
     return found
@@ -141,9 +142,10 @@ def test_the_order_of_a_pools_answer_means_nothing(state: agents.State, asked: l
 
 
 def test_slots_are_shared_out() -> None:
-    assert slots_per_seed(1, 50) == 50
-    assert slots_per_seed(8, 50) == 6
-    assert slots_per_seed(1, 8) == 8
-    assert slots_per_seed(SLOTS + 1, 50) == 1
-    for seeds in range(1, SLOTS + 1):
-        assert seeds * slots_per_seed(seeds, 50) <= SLOTS
+    assert slots_per_seed(1, 50, 50) == 50
+    assert slots_per_seed(8, 50, 50) == 6
+    assert slots_per_seed(1, 8, 50) == 8
+    assert slots_per_seed(51, 50, 50) == 1
+    assert slots_per_seed(4, 50, 2) == 1
+    for seeds in range(1, 51):
+        assert seeds * slots_per_seed(seeds, 50, 50) <= 50

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,7 +91,7 @@ def test_seeds_differ(whole: tuple[Path, int]) -> None:
     first_losses = [dict(point[1:] for point in tiny.history(whole[0], cell)[:4]) for cell in tiny.cells()]
     assert first_losses[0]["offline/flow_loss"] != first_losses[1]["offline/flow_loss"]  # before either has acted
     one, other = (tiny.arrays(whole[0], cell) for cell in tiny.cells())
-    for name in ("rows/actions", "rows/observations", ".parameters['flow']"):
+    for name in ("rows/row['actions']", "rows/place['observations']", ".parameters['flow']"):
         found = [key for key in one if key.startswith(name)]
         assert found
         assert any(one[key].shape != other[key].shape or (one[key] != other[key]).any() for key in found)
@@ -105,15 +106,16 @@ def test_updates_are_counted_as_published(whole: tuple[Path, int]) -> None:
 def test_every_environment_step_is_stored_once_and_in_order(whole: tuple[Path, int]) -> None:
     for cell in tiny.cells():
         rows = tiny.arrays(whole[0], cell)
-        assert len(rows["rows/actions"]) == 24
-        ends = rows["rows/terminals"] > 0
+        assert len(rows["rows/row['actions']"]) == 24
+        ends = rows["rows/row['terminals']"] > 0
         assert ends.any()
-        assert len(rows["rows/finals"]) == ends.sum()
-        clock = rows["rows/observations"][:, 2]  # turns at every step, and is 0 at each start
+        left = rows["rows/row['masks']"][ends] > 0  # after a success nobody looks
+        assert len(rows["rows/end['observations']"]) == left.sum()
+        clock = rows["rows/place['observations']"][:, 2]  # turns at every step, and is 0 at each start
         starts = np.concatenate([[True], ends[:-1]])
         assert (clock[:24][starts] == 0.0).all()
         assert (clock[1:24][~ends[:-1]] != clock[:23][~ends[:-1]]).all()
-        assert (rows["rows/masks"][~ends] == 1.0).all()  # nothing terminates inside a trajectory
+        assert (rows["rows/row['masks']"][~ends] == 1.0).all()  # nothing terminates inside a trajectory
 
 
 def test_a_run_that_stopped_is_the_run_that_never_did(whole: tuple[Path, int], tmp_path: Path) -> None:
@@ -356,12 +358,13 @@ def test_a_run_without_an_offline_phase(tmp_path: Path) -> None:
 def test_a_warm_up_does_not_ask_the_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A policy that stands still is first seen at ``start_training``, even inside a chunk."""
     act = trainer.act_rows
-    monkeypatch.setattr(trainer, "act_rows", lambda *arguments: 0.0 * act(*arguments))
+    still = partial(jax.tree.map, lambda leaf: 0.0 * leaf)
+    monkeypatch.setattr(trainer, "act_rows", lambda *arguments: still(act(*arguments)))
     cells = tiny.cells(method="rlpd")
     assert tiny.run(tmp_path, cells) == []
     warm = []
     for cell in cells:
-        actions = tiny.arrays(tmp_path, cell)["rows/actions"]
+        actions = tiny.arrays(tmp_path, cell)["rows/row['actions']"]
         assert (actions[:3] != 0.0).all()
         assert (np.abs(actions[:3]) <= 1.0).all()
         assert (actions[3:] == 0.0).all()

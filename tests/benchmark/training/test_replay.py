@@ -18,19 +18,22 @@ from benchmark.training.replay import (
     Transition,
     append,
     empty_table,
-    filled,
+    history,
     interrupt,
     offline_table,
     refilled,
-    sample,
-    sequences,
+    settled,
+    tail,
 )
+from benchmark.training.sampling import sample, sequences
 from envs._suite import Rows, SuiteError
+from methods._contract import Backbone, Problem, Space
 
 OFFLINE, CAPACITY, STARTS, LONGEST = 9, 7, 16, 5
 """Fixed sizes, so that one program for each chunk length serves all examples."""
 GAMMA = 0.9
 HERE = jnp.asarray(True)
+PROBLEM = Problem(Space.array(2), 1, 1, GAMMA, 0.5, 4, Backbone("gelu", "raw", (8,), (8,), heads=2))
 appended = jax.jit(append)
 chunks = jax.jit(sequences, static_argnames=("chunk_length", "discount"))
 
@@ -87,7 +90,7 @@ def as_transition(row: Row) -> Transition:
 
 
 def online_table(rows: list[Row]) -> Table:
-    table = empty_table(CAPACITY, (2,), 1)
+    table = empty_table(CAPACITY, CAPACITY, PROBLEM)
     for row in rows:
         table = appended(table, as_transition(row), HERE)
     return table
@@ -124,7 +127,7 @@ def test_the_published_test_vector(start: int) -> None:
     reward, mask, inside, source = VECTOR[start]
     by_hand = slow(rows, start, 4, 0.9)
     assert by_hand.inside == inside
-    batch = chunks(offline_table(as_rows(rows)), empty_table(1, (2,), 1), jnp.arange(5), 4, 0.9)
+    batch = chunks(offline_table(as_rows(rows), PROBLEM), empty_table(1, 1, PROBLEM), jnp.arange(5), 4, 0.9)
     assert float(batch.reward[start]) == pytest.approx(reward, abs=1e-6)
     assert float(batch.mask[start]) == mask
     assert float(batch.valid[start]) == inside[3]
@@ -169,25 +172,41 @@ def test_any_pool_equals_the_slow_loop(
     online = number(online_ends, 50.0, online_rewards, online_masks)[:size]
     pool = offline + online
     starts = np.minimum(np.arange(STARTS), len(pool) - length)
-    batch = chunks(padded(offline_table(as_rows(offline))), online_table(online), jnp.asarray(starts), length, GAMMA)
+    batch = chunks(
+        padded(offline_table(as_rows(offline), PROBLEM)), online_table(online), jnp.asarray(starts), length, GAMMA
+    )
     for place, start in enumerate(starts):
         wanted = slow(pool, int(start), length, GAMMA)
         assert float(batch.reward[place]) == pytest.approx(wanted.reward, rel=1e-5, abs=1e-5)
         assert float(batch.mask[place]) == wanted.mask
         assert float(batch.valid[place]) == wanted.valid
-        assert batch.next_obs[place].tolist() == [wanted.next_obs, -wanted.next_obs]
+        if not (wanted.mask == 0.0 and start + sum(wanted.inside) > len(offline)):
+            assert batch.next_obs[place].tolist() == [wanted.next_obs, -wanted.next_obs]
         assert batch.obs[place].tolist() == [pool[start].obs, -pool[start].obs]
         assert batch.chunk[place].tolist() == wanted.actions
 
 
 def read_back(table: Table) -> list[Row]:
-    """A table's rows, read as it says they lie."""
+    """A table's rows, read as it says they lie; what a success ends in lies nowhere."""
     stored = {name: np.asarray(value) for name, value in table._asdict().items()}
     size, places = int(table.size), stored["next_row"]
     columns = [stored["observations"][:size, 0], stored["actions"][:size, 0]]
     columns += [stored[name][:size] for name in ("rewards", "masks", "terminals")]
     columns += [stored["observations"][places[:size], 0]]
-    return [Row(*map(float, values)) for values in zip(*columns, strict=True)]
+    rows = [Row(*map(float, values)) for values in zip(*columns, strict=True)]
+    return [row._replace(next_obs=NOWHERE) if over(row) else row for row in rows]
+
+
+NOWHERE = -1.0
+
+
+def over(row: Row) -> bool:
+    """Whether nobody looks at what comes after it."""
+    return row.terminal == 1.0 and row.mask == 0.0
+
+
+def looked_at(rows: list[Row]) -> list[Row]:
+    return [row._replace(next_obs=NOWHERE) if over(row) else row for row in rows]
 
 
 ONLINE = number([False, True, True, False, False], 50.0, [-1.0, 0.0, -2.0, -1.0, -3.0], [True, False, True, True, True])
@@ -195,7 +214,7 @@ ONLINE = number([False, True, True, False, False], 50.0, [-1.0, 0.0, -2.0, -1.0,
 
 def test_append_is_a_list() -> None:
     for size in range(1, len(ONLINE) + 1):
-        assert read_back(online_table(ONLINE[:size])) == ONLINE[:size]
+        assert read_back(online_table(ONLINE[:size])) == looked_at(ONLINE[:size])
 
 
 def test_a_full_table_holds_every_row() -> None:
@@ -206,7 +225,7 @@ def test_a_full_table_holds_every_row() -> None:
 
 def test_interrupt_ends_the_open_trajectory_and_changes_nothing_else() -> None:
     table = interrupt(online_table(ONLINE))
-    ended = [*ONLINE[:-1], ONLINE[-1]._replace(terminal=1.0)]
+    ended = looked_at([*ONLINE[:-1], ONLINE[-1]._replace(terminal=1.0)])
     assert read_back(table) == ended
     more = number([False, True], 70.0, [-1.0, -1.0], [True, True])
     for row in more:
@@ -215,24 +234,25 @@ def test_interrupt_ends_the_open_trajectory_and_changes_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 5])
-def test_what_a_checkpoint_holds_fills_a_table_again(size: int) -> None:
-    table = online_table(ONLINE[:size])
-    stored = filled(table)
-    assert len(stored["actions"]) == size
-    again = refilled(empty_table(CAPACITY, (2,), 1), stored)
-    assert read_back(again) == ONLINE[:size]
-    for name, wanted in stored.items():
-        np.testing.assert_array_equal(filled(again)[name], wanted)
-    grown = [appended(each, as_transition(ONLINE[4]), HERE) for each in (table, again)]
-    for one, other in zip(*grown, strict=True):
-        np.testing.assert_array_equal(one, other)
+@pytest.mark.parametrize("since", [0, 1, 2])
+def test_what_a_checkpoint_holds_fills_a_table_again(size: int, since: int) -> None:
+    """Also a larger one, and where what is settled was written down in two turns."""
+    table, early = online_table(ONLINE[:size]), online_table(ONLINE[: min(since, size)])
+    first, second = history(early, (0, 0)), history(table, settled(early))
+    past = {name: np.concatenate([first[name], second[name]]) for name in first}
+    again = refilled(empty_table(CAPACITY + 3, CAPACITY + 2, PROBLEM), past, tail(table))
+    assert read_back(again) == looked_at(ONLINE[:size])
+    for name, wanted in history(table, (0, 0)).items():
+        np.testing.assert_array_equal(history(again, (0, 0))[name], wanted)
+    grown = [read_back(appended(each, as_transition(ONLINE[4]), HERE)) for each in (table, again)]
+    assert grown[0] == grown[1]
 
 
 def test_samples_are_uniform_over_every_start_and_only_those() -> None:
     offline = number([False, False, False, True], 0.0, [0.0] * 4, [True] * 4)
     pool = offline + number([False] * 3, 4.0, [0.0] * 3, [True] * 3)
     draw = jax.jit(partial(sample, batch_size=6000, chunk_length=3, discount=GAMMA, balanced=False))
-    batch = draw(offline_table(as_rows(offline)), online_table(pool[4:]), jax.random.PRNGKey(0))
+    batch = draw(offline_table(as_rows(offline), PROBLEM), online_table(pool[4:]), jax.random.PRNGKey(0))
     counts = np.bincount(np.asarray(batch.obs[:, 0]).astype(int), minlength=7)
     assert counts[5:].sum() == 0  # N - H = 4 is the last start, although the table has room for more rows
     expected = 6000 / 5
@@ -244,7 +264,7 @@ def test_balanced_batches_are_half_offline_and_half_online() -> None:
     offline = number([False, False, False, True], 0.0, [0.0] * 4, [True] * 4)
     pool = offline + number([False] * 5, 4.0, [0.0] * 5, [True] * 5)
     draw = jax.jit(partial(sample, batch_size=6001, chunk_length=3, discount=GAMMA, balanced=True))
-    batch = draw(offline_table(as_rows(offline)), online_table(pool[4:]), jax.random.PRNGKey(0))
+    batch = draw(offline_table(as_rows(offline), PROBLEM), online_table(pool[4:]), jax.random.PRNGKey(0))
     starts = np.asarray(batch.obs[:, 0]).astype(int)
     for half, first, kinds in ((starts[:3001], 0, 2), (starts[3001:], 4, 3)):
         counts = np.bincount(half - first, minlength=kinds)
@@ -254,19 +274,19 @@ def test_balanced_batches_are_half_offline_and_half_online() -> None:
 
 
 def test_a_pool_of_exactly_one_chunk_is_sampled_at_its_start() -> None:
-    offline = offline_table(as_rows(number([False, False, True], 1.0, [0.0] * 3, [True] * 3)))
+    offline = offline_table(as_rows(number([False, False, True], 1.0, [0.0] * 3, [True] * 3)), PROBLEM)
     draw = jax.jit(partial(sample, batch_size=8, chunk_length=3, discount=GAMMA, balanced=False))
-    batch = draw(offline, empty_table(1, (2,), 1), jax.random.PRNGKey(1))
+    batch = draw(offline, empty_table(1, 1, PROBLEM), jax.random.PRNGKey(1))
     assert set(np.asarray(batch.obs[:, 0]).tolist()) == {1.0}
 
 
 def test_rows_without_what_their_trajectories_end_in_are_refused() -> None:
     rows = as_rows(number([False, False, True], 1.0, [0.0] * 3, [True] * 3))
     with pytest.raises(SuiteError, match=r"3 transitions and 1 ends .* has 3 observations"):
-        offline_table(dataclasses.replace(rows, observations=rows.observations[:3]))
+        offline_table(dataclasses.replace(rows, observations=rows.observations[:3]), PROBLEM)
 
 
 def test_data_that_break_off_are_refused() -> None:
     rows = as_rows(number([True, False, False], 1.0, [-1.0] * 3, [True] * 3))
     with pytest.raises(SuiteError, match="the last row being an end"):
-        offline_table(rows)
+        offline_table(rows, PROBLEM)

@@ -35,7 +35,7 @@ def transitions(count: int, ends: bool) -> Transition:
 
 
 def padded(rows: Transition, length: int = 4) -> Transition:
-    return Transition(*(np.pad(each, [(0, length - len(each))] + [(0, 0)] * (each.ndim - 1)) for each in rows))
+    return Transition(*(np.pad(each, [(0, length - len(each))] + [(0, 0)] * (each.ndim - 1)) for each in rows[:6]))
 
 
 def stacked(*each: Any) -> Any:
@@ -49,7 +49,7 @@ def blocks() -> tuple[Transition, np.ndarray]:
 
 def begun(method: str) -> tuple[agents.Agent, Table, Table]:
     shared = share(tiny.site(tiny.Path("nowhere")), tiny.cells("6", method=method)[0])
-    table = empty_table(16, (4,), 2)
+    table = empty_table(16, 2, shared.agent.problem)
     first, here = padded(transitions(BEFORE, False)), np.arange(4) < BEFORE
     online = trainer.append_all(stacked(table, table), stacked(first, first), np.stack([here, here]))
     return shared.agent, shared.table(1), online
@@ -63,7 +63,8 @@ def one_at_a_time(agent: agents.Agent, offline: Table, online: Table) -> tuple[a
         online = trainer.append_all(online, jax.tree.map(lambda leaf, i=i: leaf[:, i : i + 1], block), here)
         steps = here[:, 0].astype(int)
         updates = steps * (i >= LENGTHS - LAST)
-        state, _ = trainer.train(agent, state, offline, online, steps, updates, False)
+        due = trainer.Due(steps - updates, updates, 0 * updates, updates)
+        state, _ = trainer.train(agent, state, offline, online, due, False)
     return state, online
 
 
@@ -73,11 +74,12 @@ def test_a_chunk_is_its_steps_one_at_a_time(method: str) -> None:
     wanted, table = one_at_a_time(agent, offline, jax.tree.map(jnp.copy, online))
     block, present = blocks()
     online = trainer.append_all(online, block, present)
-    for ours, theirs in zip(online, table, strict=True):
+    for ours, theirs in zip(jax.tree.leaves(online), jax.tree.leaves(table), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert online.size.tolist() == [BEFORE + 4, BEFORE + 2]
+    due = trainer.Due(LENGTHS - LAST, LAST, 0 * LAST, LAST)
     for vectorised in (False, True):
-        state, _ = trainer.train(agent, trainer.init(agent, SEEDS), offline, online, LENGTHS, LAST, vectorised)
+        state, _ = trainer.train(agent, trainer.init(agent, SEEDS), offline, online, due, vectorised)
         assert state.iteration.tolist() == LENGTHS.tolist()
         for ours, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(wanted), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
@@ -97,7 +99,8 @@ def test_balanced_batches_are_half_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(trainer, "sample", spied)
     jax.clear_caches()
     marked = online._replace(rewards=jnp.full_like(online.rewards, -100.0))
-    state, _ = trainer.train(agent, trainer.init(agent, SEEDS), offline, marked, LENGTHS, LENGTHS, False)
+    due = trainer.Due(0 * LENGTHS, LENGTHS, 0 * LENGTHS, LENGTHS)
+    state, _ = trainer.train(agent, trainer.init(agent, SEEDS), offline, marked, due, False)
     jax.block_until_ready(state)
     jax.effects_barrier()
     jax.clear_caches()  # the spy stays in the compiled program

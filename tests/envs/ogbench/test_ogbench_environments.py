@@ -65,7 +65,7 @@ def test_every_manipulation_domain_is_cloned_and_no_maze():
 def test_facts_and_first_observation(environment: Get, stem: str):
     task, env = first_task(stem), environment(first_task(stem).name)
     observation, _ = reset(env, 0)
-    assert observation.shape == task.observation
+    assert observation.shape == task.observation[0].shape
     assert env.action_space.shape == (task.action_size,)
     assert env.unwrapped._success_timing == task.success_timing
     import gymnasium
@@ -148,9 +148,10 @@ def test_nothing_is_loaded_for_drawing(backend: str):
     code = """
 import sys
 from envs import load_suite
+from envs._suite import Start
 suite = load_suite("ogbench")
 pool = suite.pool(suite.tasks()["puzzle-3x3-play-singletask-task1-v0"], 1, 0)
-pool.reset({0: 0})
+pool.reset({0: Start(0, "evaluation")})
 pool.close()
 print(sorted(name for name in sys.modules if name.startswith(("OpenGL", "mujoco.egl", "mujoco.osmesa"))))
 """

@@ -43,7 +43,7 @@ def test_ten_domains_of_five_tasks_in_the_order_of_the_table():
 def test_facts_of_a_domain(name: str):
     for task in domains()[name].tasks:
         facts = (task.action_size, task.chunk_length, task.discount, task.pessimism, task.sparse, task.horizon)
-        assert (*task.observation, *facts, domains()[name].official) == TABLE[name]
+        assert (*task.observation[0].shape, *facts, domains()[name].official) == TABLE[name]
         assert task.success_timing == "pre"
 
 

@@ -12,18 +12,20 @@ Each is told by its first action component, taken over chunks of two steps; the 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from annotated_types import Ge, Interval
 
-from envs._documents import Schema, read
-from envs._suite import SUCCESS_RATE, Identity, Pool, Progress, Rows, Steps, SuiteError, Task, check_keys, count_in
+from envs._suite import (
+    Identity,
+    Rows,
+    Start,
+    Steps,
+    SuiteError,
+    Task,
+)
 
 VERSION = 1
 TRAJECTORY = 16
@@ -95,81 +97,7 @@ WORLDS = {
 }
 
 
-class Facts(Schema):
-    """What all worlds share, see `Task`."""
-
-    observation: Annotated[int, Ge(1)]
-    action_size: Annotated[int, Ge(1)]
-    chunk_length: Annotated[int, Ge(1)]
-    discount: Annotated[float, Interval(ge=0, le=1)]
-    pessimism: float
-    sparse: bool
-    horizon: Annotated[int, Ge(1)]
-    success_timing: Literal["pre", "post"]
-
-
-class File(Schema):
-    """The worlds by the name of their task."""
-
-    facts: Facts
-    world: dict[str, Literal["bandit", "corridor", "between"]]
-
-
-@cache
-def _file() -> File:
-    return read(Path(__file__).with_suffix(".toml"), File, "envs/toy.toml")
-
-
-def tasks() -> Mapping[str, Task]:
-    facts: dict[str, Any] = {**_file().facts.model_dump(), "observation": (_file().facts.observation,)}
-    return {name: Task(name=name, domain=world, **facts) for name, world in _file().world.items()}
-
-
-def scores() -> Mapping[str, str]:
-    return SUCCESS_RATE
-
-
-def domain_words() -> Mapping[str, str]:
-    return {world: world for world in _file().world.values()}
-
-
-def identity(task: Task, source: str, size: Mapping[str, Any]) -> Identity:
-    if source != "generated":
-        raise SuiteError("the toy suite has no official data; leave --data out, or say --data generated")
-    check_keys(size, ("seed", "episodes"))
-    numbers = {"seed": count_in(size, "seed", 0, 0), "episodes": count_in(size, "episodes", 500, 1, 1_000_000)}
-    return {"source": "generated", "name": task.domain, "procedure": "sides", "version": VERSION, **numbers}
-
-
-def provenance(identity: Identity) -> str:
-    return "generated:{procedure}/v{version}/seed{seed}/{episodes} trajectories".format(**identity)
-
-
-def choose(task: Task, folder: Path) -> str:
-    return "generated"
-
-
-def transitions(identity: Identity) -> int:
-    return identity["episodes"] * TRAJECTORY
-
-
-def prepare(identity: Identity, folder: Path, address: str | None, jobs: int, progress: Progress) -> None:
-    """Nothing to prepare: the data are made in memory, in milliseconds."""
-
-
-@dataclass(frozen=True)
-class ToyData:
-    rows: Rows
-    sha256: str
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, shard: int) -> Rows:
-        return self.rows
-
-
-def load(task: Task, identity: Identity, folder: Path) -> ToyData:
+def recorded(task: Task, identity: Identity) -> Rows:
     """Trajectories of TRAJECTORY rows by the behaviour; a decided world starts over inside its trajectory."""
     world, rng = WORLDS[task.domain], np.random.default_rng(identity["seed"])
     columns: dict[str, list[Any]] = {name: [] for name in Rows.__dataclass_fields__}
@@ -188,9 +116,7 @@ def load(task: Task, identity: Identity, folder: Path) -> ToyData:
             state = following
         finals.append(state)
     columns["observations"] += finals
-    rows = Rows(**{name: np.asarray(values, np.float32) for name, values in columns.items()})
-    digest = hashlib.sha256(b"".join(np.ascontiguousarray(each).tobytes() for each in vars(rows).values()))
-    return ToyData(rows, digest.hexdigest())
+    return Rows(**{name: np.asarray(values, np.float32) for name, values in columns.items()})
 
 
 @dataclass
@@ -200,17 +126,17 @@ class Slot:
     over: bool = False
 
 
-class ToyPool:
+class WorldPool:
     """Slots of one world, in this process."""
 
     def __init__(self, task: Task) -> None:
         self._task, self._world = task, WORLDS[task.domain]
         self._slots: dict[int, Slot] = {}
 
-    def reset(self, seeds: Mapping[int, int]) -> dict[int, np.ndarray]:
-        for slot, seed in seeds.items():
-            self._slots[slot] = Slot(start(np.random.default_rng(seed)))
-        return {slot: self._slots[slot].state for slot in seeds}
+    def reset(self, starts: Mapping[int, Start]) -> dict[int, np.ndarray]:
+        for slot, each in starts.items():
+            self._slots[slot] = Slot(start(np.random.default_rng(each.seed)))
+        return {slot: self._slots[slot].state for slot in starts}
 
     def step(self, chunks: Mapping[int, np.ndarray]) -> dict[int, Steps]:
         return {slot: self._steps(self._slots[slot], chunk) for slot, chunk in chunks.items()}
@@ -240,12 +166,3 @@ class ToyPool:
 
     def close(self) -> None:
         self._slots.clear()
-
-
-def pool(task: Task, slots: int, workers: int) -> Pool:
-    return ToyPool(task)
-
-
-def versions() -> Mapping[str, str]:
-    """The worlds are this file: their version is in the data's identity."""
-    return {}

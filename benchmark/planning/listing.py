@@ -38,7 +38,8 @@ def listing(request: Request, named: Sequence[str]) -> list[str]:
         f"leaderboard ranked by: {preset_table(suite, preset).score}",
     ]
     for name in named:
-        own = {each.domain: _of_method(request, name, each) for each in _first_of_each_domain(every)}
+        alike = [each for each in every if each.offline in {task.offline for task in request.tasks}]
+        own = {each.domain: _of_method(request, name, each) for each in _first_of_each_domain(alike)}
         lines += ["", f"{name} (--set {name}.KEY=VALUE):", *_table(own)]
     return lines
 

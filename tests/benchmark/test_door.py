@@ -13,7 +13,7 @@ import pytest
 from benchmark import __main__ as door
 from benchmark import launch, methods, speed, status, track
 from benchmark.execution.executors import EXECUTORS
-from benchmark.planning.data_files import presets
+from benchmark.planning.data_files import preset_names
 from benchmark.planning.portion import ORDERS
 from benchmark.planning.settings import BACKBONES_ASKED
 from benchmark.runs.fingerprint import Sources
@@ -51,10 +51,10 @@ def test_help_has_no_word_of_the_program(
 
 CHOICES = {
     "suite": suites(),
-    "preset": presets("ogbench"),
+    "preset": preset_names(),
     "executor": EXECUTORS,
     "backbone": BACKBONES_ASKED,
-    "value": ("own", "td", "iql"),
+    "value": ("own", "td", "iql", "sarsa", "mc"),
     "data": ("official", "generated", "auto", "preset"),
     "order": ORDERS,
     "keep": ("all", "parameters", "nothing"),

@@ -1,0 +1,215 @@
+"""Beside a given flow: what is steered and what is not, and the exact map of its posterior."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmark.training import agents, trainer
+from benchmark.training.build import given
+from envs import load_suite
+from envs.toy import _bases
+from methods import _nets
+from methods._contract import Backbone, ContractError, Draw, Leaf, Problem, Space
+from methods._critic import best_of, repeated
+from methods._flow import flow_action
+from methods._flow_map import posterior_velocity
+from methods._frozen import GivenMap
+from methods._latent import Latent
+from methods._values import SARSA
+from methods.bon import BestOfN
+from methods.expo import EXPO
+from methods.flow import Flow
+from methods.qpilots_m import QpilotsM
+from methods.qpilots_u import QpilotsU
+
+SUITE = load_suite("toy")
+TASK = SUITE.tasks()["pixels-v0"]
+BASE = SUITE.base(TASK)
+assert BASE is not None
+LATENT = Latent(BASE.width, BASE.scale, BASE.shift)
+BACKBONE = Backbone("gelu", "raw", (8,), (8,), heads=2, encoder_channels=(3, 4), encoder_strides=(2, 1), encoder_size=5)
+PROBLEM = Problem(
+    Space(tuple(Leaf(*leaf) for leaf in TASK.observation)), 2, 2, 0.9, 0.5, 4, BACKBONE, decisions=True, latent=LATENT
+)
+PARTS = given(BASE, PROBLEM)
+B = 3
+FLOW = Flow()
+U, M = QpilotsU(0.7), QpilotsM(0.7, 4, 1.0, 0.5, 0.5, 1.0, 0.01)
+
+
+def agent_of(method: Any) -> agents.Agent:
+    return agents.build(method, SARSA(), PROBLEM, agents.Optimiser(1e-3, 0.01, 0.0, 8), PARTS)
+
+
+def observed() -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    frames = {name: rng.integers(0, 256, (B, 8, 8, 1)).astype(np.uint8) for name in ("camera", "wrist")}
+    return jax.tree.map(jnp.asarray, frames | {"state": rng.normal(size=(B, 2)).astype(np.float32)})
+
+
+def acted(method: Any, agent: agents.Agent | None = None) -> np.ndarray:
+    agent = agent or agent_of(method)
+    state = jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [0]))
+    draw = Draw(jax.random.PRNGKey(2))
+    act = jax.jit(lambda agent: agents.act(agent, state.parameters, state.slow, observed(), draw)[0])
+    return np.asarray(act(replace(agent, method=method)))
+
+
+def test_latents_and_actions() -> None:
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(B, 4, PROBLEM.L)), jnp.float32)
+    steps = np.asarray(x).reshape(B, 4, 2, 3)
+    wanted = steps[..., :2] * np.asarray(LATENT.scale, np.float32) + np.asarray(LATENT.shift, np.float32)
+    np.testing.assert_allclose(LATENT.to_action(x), wanted.reshape(B, 4, PROBLEM.D), rtol=1e-6)
+    back = np.asarray(LATENT.from_action(LATENT.to_action(x)))
+    np.testing.assert_allclose(back, LATENT.real(x), atol=1e-6)
+    assert (back.reshape(B, 4, 2, 3)[..., 2] == 0.0).all()
+    assert replace(PROBLEM, latent=None).L == PROBLEM.D
+
+
+@pytest.mark.parametrize("method", [U, M], ids=["u", "m"])
+def test_strength_zero_is_the_base_to_the_bit(method: Any) -> None:
+    none = replace(method, alpha=0.0)
+    np.testing.assert_array_equal(acted(none), acted(FLOW))
+    assert np.abs(acted(method) - acted(FLOW)).max() > 1e-3
+
+
+def test_padding_is_never_steered() -> None:
+    """The gradient there is not zero, since the flow mixes padding into what it does."""
+    agent = agent_of(U)
+    state = jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [0]))
+    views = agents.make_views(agent, None, state.parameters, state.slow)
+    flow, x = (
+        views.held.flow.at(observed()),
+        jnp.asarray(np.random.default_rng(1).normal(size=(B, PROBLEM.L)), "float32"),
+    )
+    guidance = U.guidance(views, views.held, observed())(x, jnp.asarray(0.5))
+    padded = np.asarray(guidance).reshape(B, 2, 3)[..., 2]
+    assert (np.abs(padded) > 0.0).any()
+    assert (np.asarray(flow.real(guidance)).reshape(B, 2, 3)[..., 2] == 0.0).all()
+
+
+def test_candidates_of_one_context_are_as_many_calls() -> None:
+    flow = PARTS.flow.bind(PARTS.arrays)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(B, 5, PROBLEM.L)), "float32")
+    together = flow.at(repeated(observed(), 5))(x, 0.4)
+    for n in range(5):
+        np.testing.assert_allclose(together[:, n], flow.at(observed())(x[:, n], 0.4), rtol=1e-6, atol=1e-6)
+
+
+def test_what_is_given_is_no_network() -> None:
+    agent = agent_of(M)
+    state = trainer.init(agent, [0])
+    assert set(state.parameters) == {"critic"}
+    assert set(state.slow) == {"critic"}
+    views = agents.make_views(agent, {}, {}, {})
+    assert views.given == {"flow", "map"}
+    with pytest.raises(ContractError, match="a method that trains its base"):
+        _ = agents.make_views(agent, {}, {}, {}, training=True).live.flow
+    assert agents.make_views(agent, {}, {}, {}).live.flow.arrays is PARTS.arrays
+
+
+def test_a_map_that_nobody_gives_is_told() -> None:
+    without = replace(PARTS, map=None)
+    with pytest.raises(ContractError, match="its map is learned together with its base"):
+        agents.build(M, SARSA(), PROBLEM, agents.Optimiser(1e-3, 0.01, 0.0, 8), without)
+
+
+def test_the_posteriors_flow_ends_in_the_posterior() -> None:
+    """Against the closed form: a mixture again, with other odds, means and variances (QPILOTS, Section 10.1)."""
+    obs = jax.tree.map(lambda leaf: leaf[:1], observed())
+    means = np.asarray(_bases.encode(PARTS.arrays, obs))[0]  # (2, L)
+    t, samples = 0.5, 4000
+    x = jnp.asarray(t * means.mean(0) + 0.1 * (means[1] - means[0]), jnp.float32)[None]
+    residual, variance = np.asarray(x) - t * means, (1 - t) ** 2 + (_bases.SPREAD * t) ** 2
+    odds = np.exp(-0.5 * np.square(residual).sum(1) / variance)
+    odds /= odds.sum()
+    centres = means + t * _bases.SPREAD**2 / variance * residual
+    exact = odds @ centres
+    noise = jax.random.normal(jax.random.PRNGKey(0), (1, samples, PROBLEM.L))
+    part = GivenMap(PARTS.flow, 32).bind(PARTS.arrays).at(obs)
+    ends = np.asarray(jax.jit(lambda noise: noise + part(noise, x, jnp.asarray(t), 0.0, 1.0))(noise))[0]
+    np.testing.assert_allclose(ends.mean(0), exact, atol=0.05)
+    right = np.square(ends[:, None] - centres).sum(-1).argmin(1)
+    assert right.mean() == pytest.approx(odds[1], abs=0.03)
+
+
+def test_limits_of_the_posteriors_velocity() -> None:
+    """Without a context it is the marginal velocity; at u = 0 it points from the noise to the denoised context."""
+    flow = PARTS.flow.bind(PARTS.arrays).at(observed())
+    rng = np.random.default_rng(3)
+    x, x_bar = (jnp.asarray(rng.normal(size=(B, PROBLEM.L)), "float32") for _ in range(2))
+    number = jnp.asarray
+    found = posterior_velocity(flow, x_bar, x, number(0.0), number(0.7))
+    np.testing.assert_allclose(found, flow(x_bar, 0.7), rtol=1e-4, atol=1e-4)
+    found = posterior_velocity(flow, x_bar, x, number(0.3), number(0.0))
+    np.testing.assert_allclose(found, x + 0.7 * flow(x, 0.3) - x_bar, rtol=1e-4, atol=1e-4)
+    found = posterior_velocity(flow, x_bar, x, number(1.0), number(0.4))
+    np.testing.assert_allclose(found, (x - x_bar) / 0.6, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("method", "networks"),
+    [(BestOfN(best_of_n=5), 1), (EXPO(0.2, candidates=5), 2), (U, 1), (M, 1)],
+    ids=["bon", "expo", "u", "m"],
+)
+def test_an_observation_is_encoded_once(method: Any, networks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By each network that sees it, whatever the number of candidates, samples and steps; once for each row."""
+    rows: list[int] = []
+    look = _nets.Network.frames
+
+    def counted(self: Any, obs: Any) -> Any:
+        frames = look(self, obs)
+        rows.append(frames.shape[0])
+        return frames
+
+    agent = agent_of(method)
+    monkeypatch.setattr(_nets.Network, "frames", counted)
+    state = (
+        jax.tree.map(
+            lambda leaf: leaf[0], jax.eval_shape(lambda key: agents.init_one(agent, key), jnp.zeros(2, "uint32"))
+        )
+        if False
+        else jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [0]))
+    )
+    rows.clear()
+    agents.act(agent, state.parameters, state.slow, observed(), Draw(jax.random.PRNGKey(0)))
+    assert rows == [B] * networks
+
+
+def test_shifts_move_what_networks_see_and_not_what_the_base_does() -> None:
+    agent = replace(agent_of(U), optimiser=agents.Optimiser(1e-3, 0.01, 0.0, 8, shift=2))
+    batch = agents.blank(agent, B)._replace(obs=observed(), next_obs=observed())
+    found = agents.shifted(agent, batch, Draw(jax.random.PRNGKey(0)))
+    assert np.abs(np.asarray(found.obs.shift)).max() <= 2
+    assert (np.asarray(found.obs.shift) != np.asarray(found.next_obs.shift)).any()
+    flow = PARTS.flow.bind(PARTS.arrays)
+    x = jnp.ones((B, PROBLEM.L))
+    np.testing.assert_array_equal(flow.at(found.obs)(x, 0.3), flow.at(batch.obs)(x, 0.3))
+    critic = agent.networks["critic"]
+    frames, plain = (np.asarray(critic.frames(_nets.seen(obs))) for obs in (found.obs, batch.obs))
+    for row in range(B):
+        down, right = np.asarray(found.obs.shift[row])
+        for i in range(8):
+            for j in range(8):
+                source = np.clip(i - down, 0, 7), np.clip(j - right, 0, 7)
+                np.testing.assert_array_equal(frames[row, i, j], plain[row][source])
+
+
+def test_best_of_n_chooses_what_is_kept_with_the_chunk() -> None:
+    agent = agent_of(FLOW)
+    state = jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [0]))
+    views = agents.make_views(agent, None, state.parameters, state.slow)
+
+    def act(views: Any, obs: Any, draw: Draw) -> Any:
+        chunk = flow_action(views.held.flow.at(obs), views.problem, draw)
+        return chunk, {"own": 2.0 * chunk}
+
+    chunk, kept = best_of(4, act)(views, observed(), Draw(jax.random.PRNGKey(0)))
+    assert chunk.shape == (B, PROBLEM.D)
+    np.testing.assert_array_equal(kept["own"], 2.0 * chunk)

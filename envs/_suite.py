@@ -55,7 +55,7 @@ class Task:
     ``sparse`` turns every reward into -1 (not solved) or 0. ``success_timing`` says which state a step's success
     describes ("pre": the one before the step). Where ``decisions``, a row of replay is a decision with a reward of its
     own, else a step. ``offline``: whether it has rows to learn from before acting. ``value`` is the value rule of a
-    method that states none. ``base``: whether a frozen flow comes with it.
+    method that states none. ``base``: whose framework's frozen flow comes with it: "jax", "torch", or none.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Task:
     decisions: bool = False
     offline: bool = True
     value: str = "td"
-    base: bool = False
+    base: str = ""
 
 
 @dataclass(frozen=True, eq=False)

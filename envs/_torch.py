@@ -7,7 +7,6 @@ share one forward pass; it also remembers the last observations that it encoded.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -175,8 +174,3 @@ def behind_jax(field: Any, needs: tuple[str, ...]) -> Called:
 
 def _like(x: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(x.shape, x.dtype)
-
-
-def told(error: BaseException) -> str:
-    """An error of a field, in a line."""
-    return traceback.format_exception_only(error)[-1].strip()

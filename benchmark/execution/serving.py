@@ -30,7 +30,7 @@ from benchmark.runs.records import NoProgress, Records, RunDamaged, folder_of, s
 from benchmark.training import agents
 from benchmark.training.build import Site, share
 from benchmark.training.members import Member, side_by_side
-from benchmark.training.pack import DiskTooSmall, PackRun, Report, Stop, Stopped
+from benchmark.training.pack import BaseFailed, DiskTooSmall, PackRun, Report, Stop, Stopped
 from envs import load_suite
 from envs._documents import DocumentError
 from envs._suite import SuiteError
@@ -42,6 +42,7 @@ MENDABLE = (
     UnavailableMethod,
     RunDamaged,
     DiskTooSmall,
+    BaseFailed,
     agents.ContractError,
     checkpoint.CheckpointError,
     OSError,
@@ -130,6 +131,7 @@ def _run_members(
     members = _still_hopeful(members, result, lambda member: member.records.begin(about))
     if not members:
         return
+    leave_room(members[0].cell)
     shared = share(site, members[0].cell)
     first, *others = side_by_side(members)
     for member in (member for group in others for member in group):
@@ -142,6 +144,12 @@ def _run_members(
             run = PackRun(site, shared, hopeful, report, stop)
             run.run()
             result.failed += run.failed
+
+
+def leave_room(cell: Cell) -> None:
+    """Before JAX opens a device, where a base of PyTorch's wants memory of it, too: take what is used, and no more."""
+    if load_suite(cell.configuration["suite"]).tasks()[cell.task].base == "torch":
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
 def _still_hopeful(members: list[Member], result: Result, note: Callable[[Member], None]) -> list[Member]:

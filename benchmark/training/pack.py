@@ -53,6 +53,10 @@ class DiskTooSmall(Exception):
     """There is no room for a run's checkpoints."""
 
 
+class BaseFailed(Exception):
+    """What a given base raised while it was asked."""
+
+
 class PackRun:
     """Members of a pack that stand at the same evaluation; ``failed`` lists those that diverged."""
 
@@ -101,6 +105,12 @@ class PackRun:
             if self.members and self.settings.online_steps:
                 self._online()
             self._finish()
+        except jax.errors.JaxRuntimeError as error:
+            # What a callback raises arrives as JAX's own words about it.
+            if (fault := self.shared.base.fault() if self.shared.base else None) is None:
+                raise
+            where = f"the base of {self.shared.task.name}"
+            raise BaseFailed(f"{where} failed with {type(fault).__name__}: {fault}; mend it, and go on") from error
         finally:
             self.pool.close()
 

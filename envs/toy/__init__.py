@@ -72,11 +72,11 @@ def tasks() -> Mapping[str, Task]:
         "decisions": True,
         "offline": False,
         "value": "sarsa",
-        "base": True,
     }
     for name, base in file.base.items():
         more: dict[str, Any] = {"seen": _pixels.PROMPT} if base == "prompted" else {}
-        found[name] = Task(name=name, domain=name.rpartition("-")[0], **file.pixel_facts.model_dump(), **shown, **more)
+        more |= {"base": "torch" if base == "torch" else "jax", "domain": name.rpartition("-")[0]}
+        found[name] = Task(name=name, **file.pixel_facts.model_dump(), **shown, **more)
     return found
 
 

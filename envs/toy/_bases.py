@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs._suite import Base
+from envs._suite import Base, SuiteError
 
 VERSION = 1
 SIDE, LEAN, PADDING, SPREAD, HURRY = 0.6, 0.4, 0.3, 0.15, 0.25
@@ -55,9 +55,13 @@ def make(kind: str, chunk_length: int) -> Base:
     needs = ("state", "prompt") if kind == "prompted" else ("state",)
     mixture = arrays(chunk_length)
     if kind == "torch":
-        from envs import _torch
-        from envs.toy._torch_base import Mixture
-
+        try:
+            from envs import _torch
+            from envs.toy._torch_base import Mixture
+        except ImportError as error:
+            raise SuiteError(
+                "the base of pixels-torch-v0 is PyTorch's: install it with pip install torch, or leave the task out"
+            ) from error
         called = _torch.behind_jax(Mixture(mixture, SPREAD), needs)
         return Base(
             needs,

@@ -54,8 +54,11 @@ def agent(method: str = "dsrl") -> agents.Agent:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], bool, int]]:
-    """Who was asked: the names of each decision of the first seed, whether it was the base, and rows. Chunks walk to and
-    fro, in every other episode right; they name themselves in their second entry; the noise kept of each is that name."""
+    """Who was asked: the names of each decision of the first seed, whether it was the base, and rows.
+
+    Chunks walk to and fro, in every other episode to the right. They name themselves in their second entry, and the
+    noise that is kept of each is that name.
+    """
     found: list[tuple[list[int], bool, int]] = []
 
     def act(agent: Any, state: Any, obs: Any, counters: np.ndarray, mapped: bool, base: bool = False) -> Any:

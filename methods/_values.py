@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from methods._critic import backed_up, pessimistic_value, td_loss
-from methods._given import Batch, Draw, Problem, Views
+from methods._given import Batch, ContractError, Draw, Problem, Views
 from methods._nets import value
 from methods._ranges import Fraction
 from methods._traced import Traced
@@ -99,6 +99,8 @@ class MC(Traced):
         return {}
 
     def losses(self, views: Views, batch: Batch, next_act: NextAct, draw: Draw) -> dict[str, Array]:
+        if views.problem.discount == 1.0:
+            raise ContractError("with a discount of 1 a reward that goes on for ever has no sum; lower the discount")
         known = jnp.isfinite(batch.return_to_go)
         target = jnp.where(known, batch.return_to_go, 0.0)
         return {"critic_loss": td_loss(views, batch, target, batch.valid * known)}

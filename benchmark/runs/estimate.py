@@ -137,7 +137,8 @@ def _name(pack: Pack) -> tuple[str, str]:
 def updates_of_a_seed(pack: Pack) -> int:
     """Offline, and online from ``start_training`` on."""
     settings = pack.first.configuration["settings"]
-    return settings["offline_steps"] + max(0, settings["online_steps"] - settings["start_training"] + 1)
+    online = max(0, settings["online_steps"] - settings["start_training"] + 1)
+    return settings["offline_steps"] + int(online * settings.get("updates_per_step", 1.0))
 
 
 def seed_seconds(pack: Pack, updates: int) -> float:

@@ -93,8 +93,8 @@ def identity(task: Task, source: str, size: Mapping[str, Any]) -> Identity:
         raise SuiteError("the toy suite has no official data; leave --data out, or say --data generated")
     if not task.offline:
         check_keys(size, ())
-        base = f"{_file().base[task.name]}/v{_bases.VERSION}"
-        return {"source": "generated", "name": task.domain, "procedure": "none", "version": VERSION, "base": base}
+        own = {"base": _file().base[task.name], "base_version": _bases.VERSION}
+        return {"source": "generated", "name": task.domain, "procedure": "none", "version": VERSION, **own}
     check_keys(size, ("seed", "episodes"))
     numbers = {"seed": count_in(size, "seed", 0, 0), "episodes": count_in(size, "episodes", 500, 1, 1_000_000)}
     return {"source": "generated", "name": task.domain, "procedure": "sides", "version": VERSION, **numbers}
@@ -102,7 +102,7 @@ def identity(task: Task, source: str, size: Mapping[str, Any]) -> Identity:
 
 def provenance(identity: Identity) -> str:
     if "base" in identity:
-        return "no data, base {base}, worlds v{version}".format(**identity)
+        return "no data, frozen bases/v{base_version}, worlds/v{version}".format(**identity)
     return "generated:{procedure}/v{version}/seed{seed}/{episodes} trajectories".format(**identity)
 
 

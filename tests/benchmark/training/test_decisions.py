@@ -20,6 +20,7 @@ from benchmark.training.collect import Collected, Collector, WarmUp
 from benchmark.training.pack import Stopped
 from envs import load_suite
 from envs._suite import Pool
+from envs.toy._torch_base import Mixture
 from tests.benchmark import tiny
 from tests.benchmark.training.test_pack import Stop, assert_same
 
@@ -41,9 +42,9 @@ SIZES = {
 }
 
 
-def cells(method: str = "dsrl", seeds: str = "6,8", **changes: Any) -> list[Cell]:
-    words = tuple(f"run.{name}={value}" for name, value in (SIZES | changes).items())
-    request = ask("toy", "frozen", methods=method, tasks=("pixels-prompted-v0",), seeds=seeds, settings=words)
+def cells(method: str = "dsrl", seeds: str = "6,8", task: str = "pixels-prompted-v0") -> list[Cell]:
+    words = tuple(f"run.{name}={value}" for name, value in SIZES.items())
+    request = ask("toy", "frozen", methods=method, tasks=(task,), seeds=seeds, settings=words)
     (pack,) = make(request).packs
     return list(pack.cells)
 
@@ -153,3 +154,17 @@ def test_a_run_of_decisions_may_stop_anywhere(tmp_path: Path) -> None:
     assert rows["rows/place['observations']['camera']"].dtype == np.uint8
     assert rows["rows/row['kept']['noise']"].shape == (count, 3)
     assert {int(each) for name, each in rows.items() if name.endswith(".count")} <= set(range(13, 20))
+
+
+@pytest.mark.slow
+def test_a_base_that_fails_says_why_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it raises behind a callback arrives as the run's error, and nothing of the run is lost."""
+
+    def broken(*_: Any) -> Any:
+        raise ValueError("the checkpoint has no action head")
+
+    monkeypatch.setattr(Mixture, "forward", broken)
+    pack = cells("flow", "6", task="pixels-torch-v0")
+    ((cell, text),) = run_pack(tiny.site(tmp_path), pack, lambda event: None, tiny.never).failed
+    assert "the base of pixels-torch-v0 failed with ValueError: the checkpoint has no action head" in text
+    assert state_of(folder_of(tmp_path, cell.key)) == "failed"

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
-from methods._flow import flow_action, flow_matching
+from methods._flow import flow_matching
 from methods._given import (
     Act,
     Backbone,
@@ -127,8 +127,8 @@ class Method(Traced):
         return self.act(views, obs, draw)
 
     def base_act(self, views: Views, obs: Any, draw: Draw) -> Any:
-        """As `act`, before training starts, in a run whose base acts until then."""
-        return flow_action(views.held.flow.at(obs), views.problem, draw)
+        """As `act`, before training starts, in a run whose base acts until then; none is what the base does unasked."""
+        return None
 
     @property
     def value(self) -> ValueRule | None:

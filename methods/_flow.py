@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from methods._given import Batch, Draw, Problem
+from methods._given import Batch, Draw, Problem, Views
 from methods._traced import constant
 
 Array = jax.Array
@@ -79,6 +79,11 @@ def euler(
 def flow_action(flow: Any, problem: Problem, draw: Draw, name: str = "act_noise") -> Array:
     """Flow(v, s, z): what the unsteered flow makes of noise of its own."""
     return euler(flow, flow.start(draw, name), problem)
+
+
+def base_action(views: Views, obs: Any, draw: Draw) -> Array:
+    """What the base does unasked."""
+    return flow_action(views.held.flow.at(obs), views.problem, draw)
 
 
 def as_action(flow: Any, x: Array) -> Array:

@@ -213,6 +213,10 @@ class ContractError(ValueError):
     """A method or value rule that does not keep the contract, or does not fit what suite and run give."""
 
 
+class NoSuchNetwork(ContractError, AttributeError):
+    """A network that a copy does not hold."""
+
+
 @dataclass(frozen=True)
 class Copy:
     """One copy of the named networks; ``absent`` explains why a network may be missing from it, ``given`` why one that
@@ -229,7 +233,7 @@ class Copy:
         if self.given and name in self.networks and self.networks[name].frozen:
             raise ContractError(self.given.format(name=name))
         known = ", ".join(sorted(self.networks))
-        raise AttributeError(self.absent.format(name=name) if name in self.networks else f"no {name!r} among {known}")
+        raise NoSuchNetwork(self.absent.format(name=name) if name in self.networks else f"no {name!r} among {known}")
 
 
 @dataclass(frozen=True)

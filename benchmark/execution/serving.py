@@ -29,8 +29,9 @@ from benchmark.runs.lease import LeaseHeld, LeaseLost
 from benchmark.runs.records import NoProgress, Records, RunDamaged, folder_of, state_of
 from benchmark.training import agents
 from benchmark.training.build import Site, share
+from benchmark.training.endings import BaseFailed, DiskTooSmall, Stopped
 from benchmark.training.members import Member, side_by_side
-from benchmark.training.pack import BaseFailed, DiskTooSmall, PackRun, Report, Stop, Stopped
+from benchmark.training.pack import PackRun, Report, Stop
 from envs import load_suite
 from envs._documents import DocumentError
 from envs._suite import SuiteError

@@ -32,6 +32,7 @@ from methods._contract import (
     named_key,
 )
 from methods._critic import best_of, chunk_of
+from methods._flow import base_action
 from methods._frozen import Parts
 from methods._nets import Network
 from methods._traced import constant
@@ -67,10 +68,12 @@ class Agent:
 
     @property
     def everything(self) -> dict[str, Any]:
-        """The networks that are trained, and the given parts that stand for one that the method asks for."""
-        asked = _merged("network", self.method.networks(self.problem), self.rule.networks(self.problem))
-        given = self.parts.by_name if self.parts else {}
-        return asked | {name: part for name, part in given.items() if name in asked}
+        """The networks that are trained, and the given parts, which stand in place of those of their names."""
+        return self._asked | (self.parts.by_name if self.parts else {})
+
+    @property
+    def _asked(self) -> dict[str, Network]:
+        return _merged("network", self.method.networks(self.problem), self.rule.networks(self.problem))
 
     @property
     def averaged(self) -> tuple[str, ...]:
@@ -81,8 +84,8 @@ class Agent:
 
     @property
     def given_base(self) -> bool:
-        """Whether the base is given, and nobody clones it."""
-        return self.parts is not None and self.parts.stand_for_base(self.everything)
+        """Whether the method has a base, which is given, so that nobody clones it."""
+        return self.parts is not None and self.parts.stand_for_base(self._asked)
 
 
 class State(NamedTuple):
@@ -164,6 +167,18 @@ def _abstract(agent: Agent, key: Array) -> Any:
     if agent.parts:  # asking the base at what replay keeps is an error that the first log point would meet
         watched(agent, state, batch, draw)
     return found
+
+
+def check_acting(agent: Agent, obs: Any, base: bool) -> None:
+    """Raise ContractError where the method can't act at observations like these, or before training by its ``base``."""
+    key = jax.ShapeDtypeStruct((2,), jnp.uint32)
+    for asked in (act, base_act) if base else (act,):
+
+        def chunks(key: Array, asked: Any = asked) -> Any:
+            state = init_one(agent, key)
+            return asked(agent, state.parameters, state.slow, obs, Draw(key))
+
+        jax.eval_shape(chunks, key)
 
 
 def blank(agent: Agent, rows: int) -> Batch:
@@ -274,7 +289,9 @@ def act(agent: Agent, parameters: Trees, slow: Trees, obs: Any, draw: Draw) -> F
 
 def base_act(agent: Agent, parameters: Trees, slow: Trees, obs: Any, draw: Draw) -> Found:
     """Chunks of one seed by its base, unsteered."""
-    return _kept(agent.method.base_act(make_views(agent, None, parameters, slow), obs, draw))
+    views = make_views(agent, None, parameters, slow)
+    found = agent.method.base_act(views, obs, draw)
+    return _kept(base_action(views, obs, draw) if found is None else found)
 
 
 def _kept(found: Any) -> Found:

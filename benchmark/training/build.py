@@ -18,7 +18,7 @@ from benchmark.training.replay import Table, offline_table
 from benchmark.training.sampling import with_returns
 from envs import load_suite
 from envs._suite import Base, Dataset, Suite, Task
-from methods._contract import Problem
+from methods._contract import Leaf, Problem, Space
 from methods._frozen import Parts, given_parts
 
 
@@ -76,7 +76,11 @@ def build_agent(cell: Cell) -> tuple[Settings, Task, agents.Agent]:
     base = load_suite(configuration["suite"]).base(task) if task.base else None
     static = problem(settings, task, backbone_name(configuration["backbone"], cls), base)
     rule, parts = value_rule(configuration, method), given(base, static) if base else None
-    return settings, task, agents.build(method, rule, static, optimiser_of(settings), parts)
+    agent = agents.build(method, rule, static, optimiser_of(settings), parts)
+    if base or settings.warm_up == "base":
+        seen = Space(tuple(Leaf(*leaf) for leaf in (*task.observation, *task.seen)))
+        agents.check_acting(agent, seen.zeros(1), settings.warm_up == "base")
+    return settings, task, agent
 
 
 def optimiser_of(settings: Settings) -> Optimiser:

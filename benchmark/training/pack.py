@@ -24,6 +24,7 @@ from benchmark.runs import checkpoint
 from benchmark.training import trainer
 from benchmark.training.build import Shared, Site
 from benchmark.training.collect import Collector, WarmUp
+from benchmark.training.endings import BaseFailed, DiskTooSmall, Diverged, Stopped
 from benchmark.training.evaluate import evaluate, slots_per_seed
 from benchmark.training.members import Member
 from benchmark.training.online import Online
@@ -39,22 +40,6 @@ Report = Callable[[dict[str, Any]], None]
 """Told what the display shows: phase, step, total, rate, success."""
 Stop = Callable[[], str]
 """Whether to pause: nothing, or how the attempt then ends ('stopped', 'requeued')."""
-
-
-class Stopped(Exception):
-    """The run was asked to pause, and is saved."""
-
-
-class Diverged(Exception):
-    """A seed's loss is not a number."""
-
-
-class DiskTooSmall(Exception):
-    """There is no room for a run's checkpoints."""
-
-
-class BaseFailed(Exception):
-    """What a given base raised while it was asked."""
 
 
 class PackRun:

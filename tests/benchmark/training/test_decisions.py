@@ -17,7 +17,7 @@ from benchmark.runs.records import folder_of, state_of
 from benchmark.training import agents, trainer
 from benchmark.training.build import build_agent
 from benchmark.training.collect import Collected, Collector, WarmUp
-from benchmark.training.pack import Stopped
+from benchmark.training.endings import Stopped
 from envs import load_suite
 from envs._suite import Pool
 from envs.toy._torch_base import Mixture

@@ -24,7 +24,7 @@ from benchmark.runs.attempts import attempts_of, ends_of, starts_of
 from benchmark.runs.records import Records, folder_of, state_of
 from benchmark.training import agents, trainer
 from benchmark.training.build import share
-from benchmark.training.pack import Stopped
+from benchmark.training.endings import Stopped
 from tests.benchmark import tiny
 
 pytestmark = [

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from methods._flow import flow_matching
 from methods._given import (
     Act,
+    Array,
     Backbone,
     Batch,
     ContractError,
@@ -38,6 +39,7 @@ from methods._values import NextAct
 
 __all__ = [
     "Act",
+    "Array",
     "Backbone",
     "Batch",
     "ContractError",

@@ -29,7 +29,7 @@ class Formula:
     def at(self, obs: Any) -> Formula:
         obs = seen(obs)
         repeated = jnp.expand_dims(obs.leaves, tuple(range(1, 1 + len(obs.each))))
-        return Formula(self.function, jnp.broadcast_to(repeated, (*PROBLEM.rows(obs), S)))
+        return Formula(self.function, jnp.broadcast_to(repeated, (*PROBLEM.rows(obs), repeated.shape[-1])))
 
     def __call__(self, *inputs: Any) -> Any:
         return self.function(self.obs, *inputs)

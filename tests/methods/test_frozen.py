@@ -178,7 +178,8 @@ def test_an_observation_is_encoded_once(method: Any, networks: int, monkeypatch:
         else jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [0]))
     )
     rows.clear()
-    agents.act(agent, state.parameters, state.slow, observed(), Draw(jax.random.PRNGKey(0)))
+    draw = Draw(jax.random.PRNGKey(0))
+    jax.eval_shape(lambda obs: agents.act(agent, state.parameters, state.slow, obs, draw), observed())
     assert rows == [B] * networks
 
 

@@ -15,7 +15,7 @@ from benchmark.runs.fingerprint import Sources
 from benchmark.runs.records import folder_of, write_json
 
 TABLE = """
-tasks = ["*"]
+tasks = ["b*-v0", "corridor-v0"]
 seeds = 1
 [toy.data]
 source = "generated"

@@ -136,12 +136,13 @@ def _together(context: np.ndarray, *points: np.ndarray) -> tuple[Any, ...]:
 def behind_jax(field: Any, needs: tuple[str, ...]) -> Called:
     """A module of PyTorch (see `Field`), frozen, that ``needs`` these leaves of an observation.
 
-    A derivative in the time, the observation or the weights raises TypeError: it would be a silent zero.
+    A derivative in the time, in what it made of the observation (TypeError) or in the observation itself is an error,
+    since it would be a silent zero.
     """
     host = Host(field)
 
     def encode(arrays: Any, obs: Any) -> jax.Array:
-        named = {name: jax.lax.stop_gradient(obs[name]) for name in needs}
+        named = {name: obs[name] for name in needs}  # JAX itself refuses a derivative of this callback
         name, leaf = next(iter(named.items()))
         result = jax.ShapeDtypeStruct((leaf.shape[0], *field.context), np.float32)
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from methods._given import Draw, Problem, Seen, named_key, seen
+from methods._given import ContractError, Draw, Problem, Seen, named_key, seen
 from methods._modules import MLP, Denoiser, Encoder, Ensemble, Heads, Module, Scalar, columns, moved, time_features
 
 Array = jax.Array
@@ -46,6 +46,15 @@ class Network:
     @property
     def encoder(self) -> Encoder:
         backbone = self.problem.backbone
+        smallest = min(min(leaf.shape[:2]) for leaf in self.problem.observation.leaves if len(leaf.shape) == 3)
+        left = smallest
+        for stride in backbone.encoder_strides:
+            left = (left - 3) // stride + 1
+            if left < 1:
+                raise ContractError(
+                    f"a frame {smallest} pixels wide is too small for encoder_strides {backbone.encoder_strides}; give "
+                    "fewer, or smaller ones"
+                )
         return Encoder(backbone.encoder_channels, backbone.encoder_strides, backbone.encoder_size)
 
     def init(self, key: Array) -> Parameters:

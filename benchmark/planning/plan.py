@@ -284,6 +284,9 @@ def _pack(
     values = {"settings": told(Settings, resolved.settings), "hyperparameters": told(cls, resolved.hyperparameters)}
     plain = json.loads(json.dumps(values))
     plain["settings"]["value_used"] = usual
-    rule = value_rule({**common, **plain}, build_method(cls, plain))
+    method = build_method(cls, plain)
+    if common["value"] == OWN and method.value is None:
+        resolved.provenance["settings.value_used"] = f"suite {common['suite']}"
+    rule = value_rule({**common, **plain}, method)
     plain["settings"]["value_used"] = type(rule).__name__.lower()
     return Pack(tuple(Cell({**common, **plain, "seed": seed}, resolved.provenance) for seed in seeds), words)

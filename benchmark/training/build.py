@@ -18,7 +18,7 @@ from benchmark.training.replay import Table, offline_table
 from benchmark.training.sampling import with_returns
 from envs import load_suite
 from envs._suite import Base, Dataset, Suite, Task
-from methods._contract import Leaf, Problem, Space
+from methods._contract import ContractError, Leaf, Problem, Space
 from methods._frozen import Parts, given_parts
 
 
@@ -77,6 +77,8 @@ def build_agent(cell: Cell) -> tuple[Settings, Task, agents.Agent]:
     static = problem(settings, task, backbone_name(configuration["backbone"], cls), base)
     rule, parts = value_rule(configuration, method), given(base, static) if base else None
     agent = agents.build(method, rule, static, optimiser_of(settings), parts)
+    if settings.warm_up == "uniform" and (kept := list(method.keeps(static))):
+        raise ContractError(f"it keeps {kept[0]!r} of each decision, and a uniform warm-up has none; set warm_up=base")
     if base or settings.warm_up == "base":
         seen = Space(tuple(Leaf(*leaf) for leaf in (*task.observation, *task.seen)))
         agents.check_acting(agent, seen.zeros(1), settings.warm_up == "base")

@@ -65,16 +65,16 @@ class Online:
         """Go on with these seeds only."""
         self.table = jax.tree.map(lambda leaf: leaf[np.asarray(rows, int)], self.table)
 
-    def refill(self, saved: Sequence[tuple[Rowwise, Rowwise]]) -> None:
-        """The rows of each seed, as `replay.history` and `replay.tail` said them, with room for the rest."""
+    def refill(self, saved: Sequence[tuple[Rowwise, Rowwise]], steps: Sequence[int]) -> None:
+        """The rows of each seed, as `replay.history` and `replay.tail` said them, with room for what may follow so many
+        steps: an episode that could not be taken up again ended before its time."""
         capacity, ends = self.room()
         behind = [_count(past, "end") for past, _ in saved]
         sizes = [len(past.get("row['rewards']", ())) + len(last["row['rewards']"]) for past, last in saved]
         while self.agent.problem.decisions and max(sizes) + 2 > capacity:
             capacity = capacity * 3 // 2
-        # An episode that could not be taken up again ended before its time.
-        left = self.settings.online_steps // self.settings.horizon + 2
-        empty = self._empty((capacity, max(ends, max(behind) + left if max(behind) + 2 > ends else 0)))
+        left = [(self.settings.online_steps - taken) // self.settings.horizon + 2 for taken in steps]
+        empty = self._empty((capacity, max(ends, *(had + more for had, more in zip(behind, left, strict=True)))))
         self.table = _stacked([self._told(replay.refilled(empty, past, last)) for past, last in saved])
 
     def _told(self, table: Table) -> Table:

@@ -283,4 +283,4 @@ class PackRun:
         notes = [member.note["metrics"] for member in self.members if member.note]
         self.metrics = {name: jnp.asarray([note[name] for note in notes], jnp.float32) for name in notes[0]}
         self.state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[each.state for each in loaded])
-        self.online.refill([(each.past, each.last) for each in loaded])
+        self.online.refill([(each.past, each.last) for each in loaded], self.collector.steps)

@@ -176,6 +176,13 @@ def _of_rows(table: Table) -> dict[str, Any]:
     return {name: getattr(table, name) for name in ROW_FIELDS} | ({"actions": table.actions} if steps else {})
 
 
+def _cut(leaf: Array, first: int, last: int) -> np.ndarray:
+    """These entries, on the host. Windows of a few sizes are taken, since each size is a program."""
+    count = min(len(leaf), 1 << max(0, last - first - 1).bit_length())
+    start = min(first, len(leaf) - count)
+    return np.asarray(jax.lax.dynamic_slice_in_dim(leaf, start, count))[first - start : last - start]
+
+
 def _flat(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
@@ -189,18 +196,17 @@ def history(table: Table, since: tuple[int, int]) -> Rowwise:
     """One seed's settled rows and ends from ``since`` on: what a file of rows grows by."""
     (first, first_end), (rows, ends) = since, settled(table)
     behind = capacity_of(table) + 1
-    found = {f"row{name}": leaf[first:rows] for name, leaf in _flat(_of_rows(table)).items()}
-    found |= {f"place{name}": leaf[first:rows] for name, leaf in _flat(_places(table)).items()}
-    found |= {f"end{name}": leaf[behind + first_end : behind + ends] for name, leaf in _flat(_places(table)).items()}
-    return {name: np.asarray(leaf) for name, leaf in found.items()}
+    places = _flat(_places(table)).items()
+    found = {f"row{name}": _cut(leaf, first, rows) for name, leaf in _flat(_of_rows(table)).items()}
+    found |= {f"place{name}": _cut(leaf, first, rows) for name, leaf in places}
+    return found | {f"end{name}": _cut(leaf, behind + first_end, behind + ends) for name, leaf in places}
 
 
 def tail(table: Table) -> Rowwise:
     """One seed's last row, and what lies behind it, where the next row will: all that its `history` does not hold."""
     size, rows = int(table.size), settled(table)[0]
-    found = {f"row{name}": leaf[rows:size] for name, leaf in _flat(_of_rows(table)).items()}
-    found |= {f"place{name}": leaf[rows : size + 1] for name, leaf in _flat(_places(table)).items()}
-    return {name: np.asarray(leaf) for name, leaf in found.items()}
+    found = {f"row{name}": _cut(leaf, rows, size) for name, leaf in _flat(_of_rows(table)).items()}
+    return found | {f"place{name}": _cut(leaf, rows, size + 1) for name, leaf in _flat(_places(table)).items()}
 
 
 def refilled(table: Table, past: Rowwise, last: Rowwise) -> Table:

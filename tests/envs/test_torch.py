@@ -133,6 +133,14 @@ def test_other_derivatives_are_errors(what: str) -> None:
         jax.grad(lambda value: jnp.sum(given(value)))(t if what == "the time" else context)
 
 
+def test_nor_does_the_observation_itself_have_a_silent_zero() -> None:
+    encode, velocity, _ = called(Counted())
+    x, t = points(B, M)
+    obs = observed()
+    with pytest.raises(ValueError, match="not support"):
+        jax.grad(lambda state: jnp.sum(velocity({}, encode({}, obs | {"state": state}), x, t)))(obs["state"])
+
+
 def test_an_error_of_the_field_is_its_own_sentence() -> None:
     class Broken(Counted):
         def forward(self, means: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

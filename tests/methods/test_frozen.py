@@ -202,6 +202,12 @@ def test_shifts_move_what_networks_see_and_not_what_the_base_does() -> None:
                 np.testing.assert_array_equal(frames[row, i, j], plain[row][source])
 
 
+def test_frames_that_are_too_small_are_told() -> None:
+    small = replace(PROBLEM, backbone=replace(BACKBONE, encoder_strides=(2, 1, 1, 1), encoder_channels=(3, 3, 3, 3)))
+    with pytest.raises(ContractError, match="a frame 8 pixels wide is too small"):
+        _nets.critic(small).init(jax.random.PRNGKey(0))
+
+
 def test_best_of_n_chooses_what_is_kept_with_the_chunk() -> None:
     agent = agent_of(FLOW)
     state = jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [0]))

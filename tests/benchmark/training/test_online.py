@@ -12,7 +12,7 @@ from tests.benchmark import tiny
 
 
 def test_episodes_that_were_broken_off_take_no_room_from_those_to_come() -> None:
-    """Three that could not be taken up again, then as many of full length as the steps allow: each end has its place."""
+    """Three that could not be taken up again, then as many of full length as may come: each end has its place."""
     shared = tiny.shared()
     online = Online(shared.agent, shared.settings, 1)
     fresh = jax.tree.leaves(online.table.observations)[0].shape

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -152,20 +151,11 @@ def test_a_base_that_sees_more_is_asked_only_while_acting(method: str) -> None:
         state = jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [3]))
         task = task_of("prompted", method)
         obs = observations((*task.observation, *task.seen), ROWS, 2)
-        with pytest.raises(ContractError, match="'prompt'") if agent.given_base else nullcontext():
-            agent.everything.get("flow", Blind()).bind(agent.arrays).at(batch_of(agent).obs)
+        with pytest.raises(ContractError, match="'prompt'"):
+            agent.everything["flow"].bind(agent.arrays).at(batch_of(agent).obs)
         jax.eval_shape(
             lambda obs: agents.act(agent, state.parameters, state.slow, obs, Draw(jnp.zeros(2, "uint32"))), obs
         )
-
-
-class Blind:
-    """In place of the base of a method that has none."""
-
-    def bind(self, arrays: Any) -> Any:
-        return self
-
-    def at(self, obs: Any) -> None: ...
 
 
 def acts(agent: agents.Agent, state: agents.State, key: jax.Array, task: Task) -> None:

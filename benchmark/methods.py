@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import math
-import re
 import sys
 import textwrap
-from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
-
-import jax
-import jax.numpy as jnp
-from jax.extend.core import jaxprs_in_params
 
 import methods
 from benchmark.planning.data_files import available, method_file, presets
@@ -26,21 +18,19 @@ from benchmark.planning.request import ask, check_suite
 from benchmark.planning.settings import resolve
 from benchmark.training import agents
 from benchmark.training.build import build_agent
+from benchmark.training.cost import Cost, cost
 from envs import load_suite, suites
 from envs._command_line import carried_out, listed, option, parsed
 from envs._suite import SuiteError, Task
-from methods._contract import Draw, Method, Network
-from methods._nets import Bound
+from methods._contract import Method
 
 WIDTH = 100
 LEGEND = """\
 update, action: forward passes of each network for one row; a backward pass counts as the one or two forward passes that
-it multiplies as much as. times flow: the multiplications of a whole update, in updates of the cloned flow. averages:
-networks with a slow copy."""
+it multiplies as much as; NAME_encoder: what that network makes of frames. times flow: the multiplications of a whole
+update, in updates of the cloned flow. averages: networks with a slow copy."""
 BASE = "flow"
 """What costs are told in."""
-ROWS = 4
-"""Of the batch that is traced; what is counted does not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -53,102 +43,6 @@ class Arguments:
     """suite that decides the sizes, by the preset's first task"""
     preset: Annotated[str, option("NAME", "paper, or the first that the suite has")] = ""
     """preset that decides the sizes"""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """``parameters`` that are trained; forward passes of each network for one row of an update, and for one action;
-    ``multiplied``: the multiplications of a row's update in all.
-
-    A backward pass counts as the multiplications that it adds, about one forward pass for its inputs and one for its
-    parameters.
-    """
-
-    parameters: int
-    update: dict[str, float]
-    action: dict[str, float]
-    multiplied: float
-
-
-class Scoped:
-    """A network whose multiplications carry its name into the traced program."""
-
-    frozen = False
-
-    def __init__(self, name: str, network: Network) -> None:
-        self.name, self.network, self.problem = name, network, network.problem
-
-    def init(self, key: jax.Array) -> Any:
-        return self.network.init(key)
-
-    def bind(self, parameters: Any) -> Any:
-        bound = self.network.bind(parameters)
-        return dataclasses.replace(bound, network=self) if isinstance(bound, Bound) else bound
-
-    def look(self, parameters: Any, obs: Any) -> Any:
-        with jax.named_scope(f"network:{self.name}:"):
-            return self.network.look(parameters, obs)
-
-    def __call__(self, parameters: Any, look: Any, *inputs: Any) -> Any:
-        with jax.named_scope(f"network:{self.name}:"):
-            return self.network(parameters, look, *inputs)
-
-
-class ScopedAgent(agents.Agent):
-    @property
-    def everything(self) -> dict[str, Any]:
-        return {name: each if each.frozen else Scoped(name, each) for name, each in super().everything.items()}
-
-
-def multiplications(program: Any, times: int = 1) -> Iterator[tuple[str, int]]:
-    """(network, multiplications) of the matrix products of a traced program; a loop counts as often as it runs."""
-    for equation in program.eqns:
-        if equation.primitive.name == "dot_general":
-            (contracted, _), _ = equation.params["dimension_numbers"]
-            shape = equation.invars[0].aval.shape
-            size = math.prod(equation.outvars[0].aval.shape) * math.prod(shape[axis] for axis in contracted)
-            scope = re.search(r"network:(\w+):", str(equation.source_info.name_stack))
-            yield scope[1] if scope else "", times * size
-        length = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
-        for inner in jaxprs_in_params(equation.params):
-            yield from multiplications(inner, times * length)
-
-
-def passes(agent: agents.Agent, function: Callable[..., Any], parameters: Any, *arguments: Any) -> dict[str, float]:
-    """Forward passes of each network for one of ROWS rows."""
-    program = jax.make_jaxpr(function)(parameters, *arguments)
-    found: Counter[str] = Counter()
-    for name, count in multiplications(program.jaxpr):
-        found[name] += count
-
-    return {name: found[name] / (ROWS * kernels(parameters[name])) for name in agent.networks if found[name]}
-
-
-def kernels(parameters: Any) -> int:
-    """Multiplications of one forward pass of a network."""
-    leaves = jax.tree_util.tree_leaves_with_path(parameters)
-    return sum(leaf.size for path, leaf in leaves if path[-1].key == "kernel")
-
-
-def cost(agent: agents.Agent) -> Cost:
-    """What the method asks for, read from its traced programs; nothing is computed."""
-    scoped = ScopedAgent(**vars(agent))
-    draw, batch = Draw(jax.random.PRNGKey(0)), agents.blank(agent, ROWS)
-    state = jax.eval_shape(lambda key: agents.init_one(agent, key), jax.random.PRNGKey(0))
-
-    def total(live: Any, slow: Any) -> jax.Array:
-        return jnp.asarray(sum(agents.losses(scoped, live, slow, batch, draw).values()))
-
-    def action(held: Any, slow: Any) -> jax.Array:
-        return agents.act(scoped, held, slow, batch.obs, draw)[0]
-
-    update = passes(agent, jax.grad(total), state.parameters, state.slow)
-    return Cost(
-        parameters=sum(leaf.size for leaf in jax.tree.leaves(state.parameters)),
-        update=update,
-        action=passes(agent, action, state.parameters, state.slow),
-        multiplied=sum(count * kernels(state.parameters[name]) for name, count in update.items()),
-    )
 
 
 def cell_of(suite: str, preset: str, name: str) -> Cell:

@@ -194,8 +194,10 @@ def _cost(work: Work, workers: int) -> list[str]:
         longest = max(work.expected.values())
         seconds = max(cost.device_seconds / workers, longest)
         here = f", {spoken(seconds)} with {counted(workers, 'worker')} here"
-    memory = f", up to {cost.memory / 2**30:.1f} GiB in one pack" if cost.memory > MUCH else ""
-    return [f"to do: {cost.updates:,} updates, {spoken(cost.device_seconds, 'device')}{here} ({basis}){memory}"]
+    sizes = {"memory": cost.memory, "disk": cost.disk}
+    much = [f"{size / 2**30:.1f} GiB of {what}" for what, size in sizes.items() if size > MUCH]
+    room = f", up to {' and '.join(much)} for one pack" if much else ""
+    return [f"to do: {cost.updates:,} updates, {spoken(cost.device_seconds, 'device')}{here} ({basis}){room}"]
 
 
 def _extent(plan: Plan) -> list[str]:

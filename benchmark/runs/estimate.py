@@ -1,4 +1,4 @@
-"""What a plan will cost: updates, time on a device and memory. An estimate, and printed as one.
+"""What a plan will cost: updates, time on a device, memory and disk. An estimate, and printed as one.
 
 The base flow's time for an update and an environment step's come with the preset, and so does that of a pack's start
 (its process, its data, compilation); a method's file says how many times as much an update of it costs there. Where
@@ -31,15 +31,17 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class Estimate:
-    """Sums over packs; ``memory`` is the largest pack's, in bytes; ``measured`` counts packs timed before."""
+    """Sums over packs; ``memory`` and ``disk`` are the largest pack's, in bytes; ``measured`` counts packs timed
+    before."""
 
     updates: int
     device_seconds: float
     memory: int
+    disk: int
     measured: int
 
 
-NOTHING = Estimate(0, 0.0, 0, 0)
+NOTHING = Estimate(0, 0.0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def estimate(packs: Sequence[Pack], before: Measured) -> Estimate:
     updates = sum(len(pack.cells) * updates_of_a_seed(pack) for pack in packs)
     seconds = sum(expected(packs, before).values())
     memory = max(map(pack_memory, packs), default=0)
-    return Estimate(updates, seconds, memory, sum(_name(pack) in before.seeds for pack in packs))
+    disk = max(map(pack_disk, packs), default=0)
+    return Estimate(updates, seconds, memory, disk, sum(_name(pack) in before.seeds for pack in packs))
 
 
 def expected(packs: Sequence[Pack], before: Measured) -> dict[str, float]:
@@ -101,8 +104,7 @@ def _without_start(pack: Pack, before: Measured) -> float:
 
 def _program(pack: Pack) -> str:
     """What packs share that are one compiled program: method, sizes, and how many seeds run side by side."""
-    configuration = pack.first.configuration
-    task = load_suite(configuration["suite"]).tasks()[pack.first.task]
+    configuration, task = pack.first.configuration, _task(pack)
     shapes = [task.observation, task.action_size, len(pack.cells)]
     own = configuration["hyperparameters"]
     shapes += sorted((name, value) for name, value in own.items() if not isinstance(value, float))  # those are traced
@@ -164,17 +166,39 @@ def pack_memory(pack: Pack) -> int:
     """Bytes of a pack on its device: the data (or one shard of them) once; and for each seed its rows, networks, two
     moments and averages."""
     configuration = pack.first.configuration
-    settings: dict[str, Any] = configuration["settings"]
-    task = load_suite(configuration["suite"]).tasks()[pack.first.task]
-    inputs = _features(task, settings) + task.action_size * settings["chunk_length"]
-    row = row_bytes(task, settings)
+    rows, row = _rows(pack)
     offline = load_suite(configuration["suite"]).transitions(configuration["data"]) * row
+    return offline + len(pack.cells) * (rows * row + 5 * _network_bytes(pack))
+
+
+def pack_disk(pack: Pack) -> int:
+    """Bytes of a pack's checkpoints at their largest: of each seed two, each with its rows, networks, two moments and
+    averages, and the networks of one that is being made."""
+    rows, row = _rows(pack)
+    return len(pack.cells) * (2 * rows * row + 3 * 4 * _network_bytes(pack))
+
+
+def _rows(pack: Pack) -> tuple[int, int]:
+    """Rows that a seed sees online, and the bytes of each."""
+    settings, task = pack.first.configuration["settings"], _task(pack)
+    return online_rows(task, settings), row_bytes(task, settings)
+
+
+def _task(pack: Pack) -> Task:
+    return load_suite(pack.first.configuration["suite"]).tasks()[pack.first.task]
+
+
+def _network_bytes(pack: Pack) -> int:
+    """Of one seed's networks: a critic's heads, and two of an actor's size."""
+    settings: dict[str, Any] = pack.first.configuration["settings"]
+    task = _task(pack)
+    inputs = _features(task, settings) + task.action_size * settings["chunk_length"]
 
     def parameters(widths: Sequence[int]) -> int:
         return sum(a * b for a, b in zip((inputs, *widths), (*widths, inputs), strict=True))
 
-    networks = settings["heads"] * parameters(settings["value_widths"]) + 2 * parameters(settings["actor_widths"])
-    return offline + len(pack.cells) * (online_rows(task, settings) * row + 5 * FLOAT_BYTES * networks)
+    critics, actors = settings["heads"] * parameters(settings["value_widths"]), parameters(settings["actor_widths"])
+    return FLOAT_BYTES * (critics + 2 * actors)
 
 
 def online_rows(task: Task, settings: Mapping[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""What a method costs, against counts by hand; and that the listing has a line for every question."""
+"""What is told of a method: its published size, its declared cost, and a line for every question."""
 
 from __future__ import annotations
 
@@ -20,46 +20,6 @@ from benchmark.training.build import build_agent
 from envs._command_line import carried_out
 
 ROOT = Path(__file__).parents[2]
-
-STEPS, HEADS, WIDTH, OBS, ACTION = 3, 2, 8, 4, 4
-SIZES = (f"flow_steps={STEPS}", f"heads={HEADS}", f"actor_widths=[{WIDTH}]", f"value_widths=[{WIDTH}]")
-
-
-def cost_of(method: str, *words: str) -> listing.Cost:
-    overrides = tuple(f"{method}.{word}" for word in (*SIZES, *words))
-    cell = make(ask("toy", "quick", methods=method, tasks=("bandit-v0",), seeds="0", settings=overrides)).cells[0]
-    return listing.cost(build_agent(cell)[2])
-
-
-def weights(inputs: int, outputs: int) -> int:
-    """Of one hidden layer, without the biases."""
-    return inputs * WIDTH + WIDTH * outputs
-
-
-def trained(inputs: int, outputs: int) -> float:
-    """Forward, gradient of the parameters, gradient of all but the input; in forward passes."""
-    return 3.0 - inputs * WIDTH / weights(inputs, outputs)
-
-
-def test_actions_are_counted_by_hand() -> None:
-    assert cost_of("flow").action == {"flow": STEPS}
-    assert cost_of("bon", "best_of_n=4").action == {"flow": 4 * STEPS, "critic": 4}
-    assert cost_of("fql").action == {"actor": 1}
-    assert cost_of("fql", "best_of_n=5").action == {"actor": 5, "critic": 5}
-
-
-def test_an_update_is_counted_by_hand() -> None:
-    """Cloning: one pass back and forth. TD: the same for the critic, its average once, the next action's sampler."""
-    found = cost_of("flow").update
-    assert found["flow"] == pytest.approx(trained(OBS + ACTION + 1, ACTION) + STEPS)
-    assert found["critic"] == pytest.approx(trained(OBS + ACTION, 1) + 1)
-
-
-def test_parameters_are_counted_by_hand() -> None:
-    velocity = weights(OBS + ACTION + 1, ACTION) + WIDTH + ACTION
-    one_head = weights(OBS + ACTION, 1) + WIDTH + 1 + 2 * WIDTH  # with a layer norm
-    assert cost_of("flow").parameters == velocity + HEADS * one_head
-
 
 TOTALS = {
     **{"rebrac": 9_068_579, "fbrac": 9_081_891, "fql": 9_914_940, "qam": 9_915_452, "qam_e": 10_761_327},

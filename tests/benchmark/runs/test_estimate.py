@@ -7,7 +7,7 @@ import pytest
 from benchmark.planning.data_files import preset_table
 from benchmark.planning.plan import make
 from benchmark.planning.request import ask
-from benchmark.runs.estimate import Measured, estimate, measured, pack_memory, pack_seconds, spoken
+from benchmark.runs.estimate import Measured, estimate, measured, pack_disk, pack_memory, pack_seconds, spoken
 from envs import load_suite
 
 NOTHING = Measured()
@@ -90,3 +90,15 @@ def test_memory_counts_what_is_on_the_device(task: str, data: str, words: tuple[
     one = 2000 if "giant" in task else 1000
     wanted = (rows - one) * 4 * (facts.observation[0].shape[0] + facts.action_size + 4)
     assert pack_memory(pack) - pack_memory(least) == wanted
+
+
+def test_disk_counts_frames_in_both_checkpoints() -> None:
+    """Of 1200 steps more a seed decides 600 times more in chunks of two, and 200 more episodes of six steps end: so
+    many frames of 8 x 8 bytes, each with a state, a chunk of four floats and four numbers, are in each checkpoint."""
+
+    def disk(steps: int) -> int:
+        words = (f"run.online_steps={steps}",)
+        return pack_disk(make(ask("toy", "frozen", methods="bon", tasks=("pixels-v0",), settings=words)).packs[0])
+
+    state = load_suite("toy").tasks()["pixels-v0"].observation[1].shape[0]
+    assert disk(4200) - disk(3000) == 4 * 2 * (600 + 200) * (8 * 8 + 4 * state + 4 * (2 * 2 + 4))

@@ -46,8 +46,13 @@ class Network:
     @property
     def encoder(self) -> Encoder:
         backbone = self.problem.backbone
-        smallest = min(min(leaf.shape[:2]) for leaf in self.problem.observation.leaves if len(leaf.shape) == 3)
-        left = smallest
+        sizes = {leaf.shape[:2] for leaf in self.problem.observation.leaves if len(leaf.shape) == 3}
+        if len(sizes) > 1:
+            words = " and ".join(f"{high}x{wide}" for high, wide in sorted(sizes))
+            raise ContractError(
+                f"frames of {words} pixels can't be seen by one encoder; the suite has to give them one size"
+            )
+        left = smallest = min(min(size) for size in sizes)
         for stride in backbone.encoder_strides:
             left = (left - 3) // stride + 1
             if left < 1:

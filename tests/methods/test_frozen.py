@@ -208,6 +208,12 @@ def test_frames_that_are_too_small_are_told() -> None:
         _nets.critic(small).init(jax.random.PRNGKey(0))
 
 
+def test_frames_of_two_sizes_are_told() -> None:
+    odd = Space((Leaf("camera", (8, 8, 1), "uint8"), Leaf("wrist", (8, 6, 1), "uint8")))
+    with pytest.raises(ContractError, match="frames of 8x6 and 8x8 pixels"):
+        _nets.critic(replace(PROBLEM, observation=odd)).init(jax.random.PRNGKey(0))
+
+
 def test_best_of_n_chooses_what_is_kept_with_the_chunk() -> None:
     agent = agent_of(FLOW)
     state = jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [0]))

@@ -226,7 +226,9 @@ def run(words: list[str]) -> int:
     if arguments.list:
         print("\n".join(listing(request, [] if arguments.methods == "all" else list(request.methods))))
         return 0
-    plan = fitting(make(request, place(arguments.data_dir)), request.every)
+    plan = make(request, place(arguments.data_dir))
+    with Console(stderr=True).status("asking each method whether it fits"):
+        plan = fitting(plan, request.every)
     check_words(arguments, name, plan)
     portion = Portion(arguments.order, arguments.limit or 0, 3600 * (arguments.budget_hours or 0))
     stale = arguments.stale or (RERUN if name == "local" else REFUSE)

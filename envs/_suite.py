@@ -83,9 +83,9 @@ class Base:
     action as ``scale`` x + ``shift`` (A numbers each); the rest is padding. It ``needs`` leaves of an observation, by
     name. Both functions are JAX's: ``encode(arrays, obs)`` of observations (B, ...) once for each, then
     ``velocity(arrays, context, x (B, M, H W), t (B, M, 1))`` for M latents of each, differentiable in x. ``arrays`` are
-    shared by all seeds. ``map_steps``: in how many steps its posterior's flow may stand for a meta flow map, 0 where
-    that is too dear. ``called_back``: its functions leave the compiled program; ``fault`` then tells the error that
-    ended it, once.
+    shared by all seeds, and NumPy's: whoever plans opens no device. ``map_steps``: in how many steps its posterior's
+    flow may stand for a meta flow map, 0 where that is too dear. ``called_back``: its functions leave the compiled
+    program; ``fault`` then tells the error that ended it, once.
     """
 
     needs: tuple[str, ...]
@@ -232,6 +232,6 @@ class Suite(Protocol):
 
     def pool(self, task: Task, slots: int, workers: int) -> Pool: ...
 
-    def versions(self) -> Mapping[str, str]:
-        """Versions of the packages that decide what the environments do."""
+    def versions(self, task: Task) -> Mapping[str, str]:
+        """Versions of the packages that decide what a task's environments do, and its base."""
         ...

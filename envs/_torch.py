@@ -7,6 +7,7 @@ share one forward pass; it also remembers the last observations that it encoded.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -47,15 +48,22 @@ class Called:
 
 
 class Aside(AbstractContextManager):
-    """Keeps an error of the field, since what arrives on the other side of a callback is JAX's own about it."""
+    """Lets one callback in at a time, and keeps an error of the field, since what arrives on the other side is JAX's
+    own about it."""
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
+        self.alone = threading.Lock()
+
+    def __enter__(self) -> None:
+        self.alone.acquire()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.error = error or self.error
+        if isinstance(error, Exception):  # Ctrl-C is nobody's fault
+            self.error = error
+        self.alone.release()
 
     def take(self) -> BaseException | None:
         error, self.error = self.error, None

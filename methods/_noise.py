@@ -41,9 +41,9 @@ class NoiseTD(Traced):
         return {"critic_loss": squared_gap(heads, backed_up(views.problem, batch, value), batch.valid)}
 
 
-def act_from(noise: Array, views: Views, obs: Any) -> Any:
+def act_from(noise: Array, shared: bool, views: Views, obs: Any) -> Any:
     """What the flow makes of a noise (B, L); or of one (B, W) that all steps share, which is kept."""
     flow, problem = views.slow.flow.at(obs), views.problem
-    if noise.shape[-1] == problem.L:
+    if not shared:
         return euler(flow, noise, problem)
     return euler(flow, jnp.tile(noise, problem.chunk_length), problem), {"noise": noise}

@@ -70,10 +70,10 @@ class DSRL(Method):
 
     def act(self, views: Views, obs: Any, draw: Draw) -> Any:
         choice, _ = sample(views.held.actor.at(obs)(), self._noise(views, obs, draw))
-        return act_from(self.noise_scale * choice, views, obs)
+        return act_from(self.noise_scale * choice, self.shared_noise, views, obs)
 
     def base_act(self, views: Views, obs: Any, draw: Draw) -> Any:
-        return act_from(self._noise(views, obs, draw), views, obs)
+        return act_from(self._noise(views, obs, draw), self.shared_noise, views, obs)
 
     def _noise(self, views: Views, obs: Any, draw: Draw) -> jax.Array:
         return draw.normal("act_noise", (*views.problem.rows(obs), self.size(views.problem)))

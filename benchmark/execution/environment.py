@@ -39,7 +39,8 @@ def told() -> list[str]:
 
 def of_worker(site: Mapping[str, Any]) -> dict[str, str]:
     """A worker's variables. On a CPU: one thread for each product, and half the time to compile at equal speed. On a
-    GPU that several workers share: its share of the memory.
+    GPU that several workers share: its share of the memory; where PyTorch wants some of it, too, JAX takes what it uses
+    and no more.
 
     A traceback ends in its error, not in JAX's words about what it left out.
     """
@@ -50,5 +51,7 @@ def of_worker(site: Mapping[str, Any]) -> dict[str, str]:
         own["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", flags)
     if site["device_share"] < 1.0:
         own["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 * site['device_share']:.3f}"
+    if site.get("beside_torch"):
+        own["XLA_PYTHON_CLIENT_PREALLOCATE"] = os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     kept = kept_from_workers()
     return {name: value for name, value in os.environ.items() if name not in kept} | FIXED | own

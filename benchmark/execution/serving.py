@@ -68,9 +68,9 @@ class Result:
 
 def run_pack(site: Site, cells: Sequence[Cell], report: Report, stop: Stop) -> Result:
     """Run what is unfinished of a pack, and leave to others what is theirs. Raises Stopped when asked to pause."""
-    result, members = Result(), []
-    about = site.about | {"versions": site.about["versions"] | load_suite(cells[0].configuration["suite"]).versions()}
+    result, members, about = Result(), [], site.about
     try:
+        about = about | {"versions": about["versions"] | _versions(cells[0])}
         for cell in cells:
             try:
                 members.append(Member(cell, Records(site.root, cell)))
@@ -106,6 +106,11 @@ def run_pack(site: Site, cells: Sequence[Cell], report: Report, stop: Stop) -> R
     return Result(result.failed + more.failed, result.held + more.held, result.changed + more.changed)
 
 
+def _versions(cell: Cell) -> Mapping[str, str]:
+    suite = load_suite(cell.configuration["suite"])
+    return suite.versions(suite.tasks()[cell.task])
+
+
 def _of_this_code(site: Site, members: list[Member], result: Result) -> list[Member]:
     """The members that no other code of their method began, or all where that does not matter."""
     mine = site.about.get(METHOD_CODE)
@@ -132,7 +137,6 @@ def _run_members(
     members = _still_hopeful(members, result, lambda member: member.records.begin(about))
     if not members:
         return
-    leave_room(members[0].cell)
     shared = share(site, members[0].cell)
     first, *others = side_by_side(members)
     for member in (member for group in others for member in group):
@@ -145,12 +149,6 @@ def _run_members(
             run = PackRun(site, shared, hopeful, report, stop)
             run.run()
             result.failed += run.failed
-
-
-def leave_room(cell: Cell) -> None:
-    """Before JAX opens a device, where a base of PyTorch's wants memory of it, too: take what is used, and no more."""
-    if load_suite(cell.configuration["suite"]).tasks()[cell.task].base == "torch":
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
 def _still_hopeful(members: list[Member], result: Result, note: Callable[[Member], None]) -> list[Member]:

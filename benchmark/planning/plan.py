@@ -286,7 +286,9 @@ def _pack(
     plain["settings"]["value_used"] = usual
     method = build_method(cls, plain)
     if common["value"] == OWN and method.value is None:
-        resolved.provenance["settings.value_used"] = f"suite {common['suite']}"
+        own, provenance = rule_settings(usual, {})
+        plain["settings"] |= own
+        resolved.provenance.update(provenance | {"settings.value_used": f"suite {common['suite']}"})
     rule = value_rule({**common, **plain}, method)
     plain["settings"]["value_used"] = type(rule).__name__.lower()
     return Pack(tuple(Cell({**common, **plain, "seed": seed}, resolved.provenance) for seed in seeds), words)

@@ -91,6 +91,11 @@ def check(settings: Mapping[str, Any], offline: bool = True) -> None:
         raise Unfit("offline_steps are asked for, and the task has no offline rows; set offline_steps=0")
     if not offline and settings["sampling"] == "balanced":
         raise Unfit("sampling is balanced, which needs offline rows, and the task has none")
+    if not offline and settings["online_steps"] and settings["start_training"] <= settings["chunk_length"]:
+        raise SettingsError(
+            f"training starts at {settings['start_training']}, the task has no offline rows, and a chunk of "
+            f"{settings['chunk_length']} steps comes before the first row; raise start_training"
+        )
     if len(settings["encoder_channels"]) != len(settings["encoder_strides"]):
         raise SettingsError("encoder_channels and encoder_strides have different lengths; give one stride for each")
     if settings["chunk_length"] > settings["horizon"]:

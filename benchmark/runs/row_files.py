@@ -22,12 +22,14 @@ Arrays = dict[str, np.ndarray]
 
 
 class Mark(NamedTuple):
-    """How far a file goes: its name, its bytes, and the rows and ends of trajectories that are in these."""
+    """How far a file goes: its name, its bytes, the rows and ends of trajectories that are in these, and the digest of
+    its last block."""
 
     file: str
     bytes: int = 0
     rows: int = 0
     ends: int = 0
+    digest: str = ""
 
 
 class Damaged(Exception):
@@ -44,19 +46,33 @@ class RowFiles:
     def grow(self, settled: tuple[int, int], history: Callable[[tuple[int, int]], Arrays]) -> Mark:
         """Append to the older file what it lacks of so many rows and ends; how far it goes then."""
         (mark,) = (each for name, each in self.marks.items() if name != self.newest)
+        if not self._stands(mark):
+            mark = Mark(mark.file)
         if settled == (mark.rows, mark.ends):
             return mark
         block = io.BytesIO()
         np.savez(block, allow_pickle=False, **history((mark.rows, mark.ends)))
         content = block.getvalue()
+        digest = hashlib.sha256(content)
         path = self.folder / mark.file
         with path.open("r+b" if path.exists() else "w+b") as file:
             file.seek(mark.bytes)
             file.truncate()
-            file.write(len(content).to_bytes(LENGTH_BYTES, "little") + content + hashlib.sha256(content).digest())
+            file.write(len(content).to_bytes(LENGTH_BYTES, "little") + content + digest.digest())
             file.flush()
             os.fsync(file.fileno())
-            return Mark(mark.file, file.tell(), *settled)
+            return Mark(mark.file, file.tell(), *settled, digest.hexdigest())
+
+    def _stands(self, mark: Mark) -> bool:
+        """Whether a file ends as it was left: who had lost the run, and did not know it yet, may have written to it."""
+        if not mark.bytes:
+            return True
+        try:
+            with (self.folder / mark.file).open("rb") as file:
+                file.seek(mark.bytes - DIGEST_BYTES)
+                return file.read(DIGEST_BYTES).hex() == mark.digest
+        except OSError:
+            return False
 
     def saved(self, mark: Mark) -> None:
         """The checkpoint that notes this mark is in place."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -36,7 +36,6 @@ from methods._flow import base_action
 from methods._frozen import Parts
 from methods._nets import Network
 from methods._traced import constant
-from methods._values import TD
 
 Array = jax.Array
 TRAINS = (
@@ -108,77 +107,6 @@ def _merged(what: str, *owners: dict[str, Any]) -> dict[str, Any]:
             )
         together |= each
     return together
-
-
-def build(
-    method: Method,
-    rule: ValueRule | None,
-    problem: Problem,
-    optimiser: Optimiser,
-    parts: Parts | None = None,
-) -> Agent:
-    """An agent whose parts fit together; without a ``rule`` its critic learns by TD.
-
-    Raises ContractError with the reason why they don't: a network or a loss term has two owners, a method trains a base
-    that is given, or brings another, or asks it where it can't answer.
-    """
-    return _built(method, rule or TD(), problem, optimiser, parts)
-
-
-@cache  # the packs of a method differ in their task, and mostly not in this
-def _built(method: Method, rule: ValueRule, problem: Problem, optimiser: Optimiser, parts: Parts | None) -> Agent:
-    agent = Agent(method, rule, problem, optimiser, parts, parts.arrays if parts else None)
-    check(agent)
-    jax.eval_shape(partial(_abstract, agent), jax.ShapeDtypeStruct((2,), jnp.uint32))
-    return agent
-
-
-forget = _built.cache_clear
-"""So that agents are looked at again."""
-
-
-def check(agent: Agent) -> None:
-    """Raise ContractError for what can be told without asking the networks anything."""
-    method, known = agent.method, agent.everything
-    for name in agent.rule.averaged:
-        if name not in known:
-            raise ContractError(
-                f"the value rule {type(agent.rule).__name__} learns {name!r}, which the method does not have: it "
-                "learns by a rule of its own, so leave --value out"
-            )
-    if missing := sorted({*agent.averaged, *dict(agent.optimiser.rates)} - set(agent.networks)):
-        what = "is to be averaged" if missing[0] in agent.averaged else "has a learning rate of its own"
-        raise ContractError(f"{missing[0]!r} {what} and is no network")
-    if (kept := list(method.keeps(agent.problem))) and not agent.problem.decisions:
-        raise ContractError(f"it keeps {kept[0]!r} of each decision, and here a row of replay is a step")
-    if agent.parts and agent.given_base and (left := agent.parts.learned_with_base(agent.networks)):
-        raise ContractError(f"its {left} is learned together with its base, which is given to this run without one")
-
-
-def _abstract(agent: Agent, key: Array) -> Any:
-    state, batch, draw = init_one(agent, key), blank(agent, 1), Draw(key)
-    if (
-        agent.parts
-        and not agent.given_base
-        and agent.method.base_loss(make_views(agent, state.parameters, state.parameters, state.slow), batch, draw)
-    ):
-        raise ContractError("it brings a base of its own, and the base is given to this run")
-    found = losses(agent, state.parameters, state.slow, batch, draw)
-    if agent.parts:  # asking the base at what replay keeps is an error that the first log point would meet
-        watched(agent, state, batch, draw)
-    return found
-
-
-def check_acting(agent: Agent, obs: Any, base: bool) -> None:
-    """Raise ContractError where the method can't act at observations like these, or before training by its ``base``."""
-    key = jax.ShapeDtypeStruct((2,), jnp.uint32)
-    for asked in (act, base_act) if base else (act,):
-
-        def chunks(key: Array, asked: Any = asked) -> Any:
-            state = init_one(agent, key)
-            return asked(agent, state.parameters, state.slow, obs, Draw(key))
-
-        jax.eval_shape(chunks, key)
 
 
 def blank(agent: Agent, rows: int) -> Batch:

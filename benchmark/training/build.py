@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jax
+
 import methods
 from benchmark.planning.plan import Cell, as_settings, build_method, value_rule
 from benchmark.planning.settings import FACTS, Settings, backbone_name, problem
-from benchmark.training import agents
+from benchmark.training import agents, assembly
 from benchmark.training.optimiser import Optimiser
 from benchmark.training.replay import Table, offline_table
 from benchmark.training.sampling import with_returns
 from envs import load_suite
 from envs._suite import Base, Dataset, Suite, Task
-from methods._contract import ContractError, Leaf, Problem, Space
+from methods._contract import ContractError, Leaf, Method, Problem, Space, ValueRule
 from methods._frozen import Parts, given_parts
 
 
@@ -65,8 +67,11 @@ class Shared:
         return ((step + 1) // every + 1) * every - 1
 
 
-def build_agent(cell: Cell) -> tuple[Settings, Task, agents.Agent]:
-    """What a cell's configuration describes; needs no data."""
+Asked = tuple[Method, ValueRule, Problem, Optimiser, Parts | None]
+"""What an agent is made of."""
+
+
+def _described(cell: Cell) -> tuple[Settings, Task, Asked]:
     configuration = cell.configuration
     settings = as_settings(configuration["settings"])
     facts = {key: getattr(settings, key) for key in FACTS}
@@ -76,12 +81,28 @@ def build_agent(cell: Cell) -> tuple[Settings, Task, agents.Agent]:
     base = load_suite(configuration["suite"]).base(task) if task.base else None
     static = problem(settings, task, backbone_name(configuration["backbone"], cls), base)
     rule, parts = value_rule(configuration, method), given(base, static) if base else None
-    agent = agents.build(method, rule, static, optimiser_of(settings), parts)
-    if settings.warm_up == "uniform" and (kept := list(method.keeps(static))):
+    return settings, task, (method, rule, static, optimiser_of(settings), parts)
+
+
+def check_agent(cell: Cell) -> None:
+    """Raise ContractError where an agent can't be built. Without a base, decisions or a warm-up by the base what can be
+    told at once is all that there is to tell: its networks are not asked, which takes a second."""
+    settings, task, asked = _described(cell)
+    if task.base or task.decisions or settings.warm_up == "base":
+        build_agent(cell)
+    else:
+        assembly.check(agents.Agent(*asked))
+
+
+def build_agent(cell: Cell) -> tuple[Settings, Task, agents.Agent]:
+    """What a cell's configuration describes; needs no data. Raises ContractError where it can't be built."""
+    settings, task, asked = _described(cell)
+    agent = assembly.build(*asked)
+    if settings.warm_up == "uniform" and (kept := list(agent.method.keeps(agent.problem))):
         raise ContractError(f"it keeps {kept[0]!r} of each decision, and a uniform warm-up has none; set warm_up=base")
-    if base or settings.warm_up == "base":
+    if task.base or task.decisions or settings.warm_up == "base":
         seen = Space(tuple(Leaf(*leaf) for leaf in (*task.observation, *task.seen)))
-        agents.check_acting(agent, seen.zeros(1), settings.warm_up == "base")
+        assembly.check_acting(agent, seen.zeros(1), settings.warm_up == "base")
     return settings, task, agent
 
 
@@ -110,6 +131,7 @@ def given(base: Base, static: Problem) -> Parts:
 def share(site: Site, cell: Cell) -> Shared:
     """Build what the members of a cell's pack share; opens the data."""
     settings, task, agent = build_agent(cell)
+    agent = replace(agent, arrays=jax.device_put(agent.arrays))
     suite = load_suite(cell.configuration["suite"])
     base = suite.base(task) if task.base else None
     return Shared(suite, task, settings, agent, suite.load(task, cell.configuration["data"], site.data), base)

@@ -7,25 +7,21 @@ from dataclasses import replace
 
 from benchmark.planning.errors import SettingsError, in_short
 from benchmark.planning.plan import Pack, Plan
-from benchmark.training.build import build_agent
-from envs import load_suite
+from benchmark.training.build import check_agent
 from methods._contract import ContractError
 
 
 def fitting(plan: Plan, every: bool) -> Plan:
-    """The plan without what a given base does not admit, where ``every`` method was asked for. Raises SettingsError
-    with the reason otherwise, and where nothing is left."""
-    tasks = load_suite(plan.suite).tasks()
+    """The plan without what does not fit, where ``every`` method was asked for. Raises SettingsError with the reason
+    otherwise, and where nothing is left."""
     looked: dict[str, str] = {}
     left: dict[tuple[str, str], list[str]] = {}
     packs = []
     for pack in plan.packs:
-        reason = ""
-        if tasks[pack.first.task].base:
-            kind = _kind(pack)
-            if kind not in looked:
-                looked[kind] = why_not(pack)
-            reason = looked[kind]
+        kind = _kind(pack)
+        if kind not in looked:
+            looked[kind] = why_not(pack)
+        reason = looked[kind]
         if reason and not every:
             raise SettingsError(f"{pack.first.method} can't be used on {pack.first.task}: {reason}")
         if reason:
@@ -46,7 +42,7 @@ def _told(method: str, tasks: list[str], reason: str) -> str:
 def why_not(pack: Pack) -> str:
     """Why an agent of a pack can't be built; nothing if it can."""
     try:
-        build_agent(pack.first)
+        check_agent(pack.first)
     except ContractError as error:
         return str(error)
     return ""

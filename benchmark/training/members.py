@@ -60,6 +60,7 @@ class Member:
 
     def save(self, state: Any, rows: Table, open_episode: Arrays, note: dict[str, Any]) -> None:
         """A checkpoint; of the rows only what is new is written."""
+        self.records.check()  # rows are written where they stay
         self.checkpoint.mkdir(exist_ok=True)
         self.files = self.files or checkpoint.files_of_rows(self.checkpoint)
         mark = self.files.grow(settled(rows), partial(history, rows))

@@ -49,17 +49,22 @@ class Online:
 
     def _make_room(self, rows: int) -> None:
         """Half as much again where decisions were shorter than expected."""
-        capacity = replay.capacity_of(self.table)
+        capacity = self.table.capacity
         if int(jnp.max(self.table.size)) + rows > capacity:
-            ends = jax.tree.leaves(self.table.observations)[0].shape[1] - 1 - capacity
-            empty = self._empty((capacity * 3 // 2, ends))
             each = [self.of(s) for s in range(len(self.table.size))]
+            empty = self._empty((capacity * 3 // 2, each[0].room_for_ends))
             filled = [replay.refilled(empty, replay.history(one, (0, 0)), replay.tail(one)) for one in each]
             self.table = _stacked([self._told(one) for one in filled])
 
     def of(self, s: int) -> Table:
         """One seed's table."""
         return jax.tree.map(lambda leaf: leaf[s], self.table)
+
+    def take(self, table: Table) -> None:
+        """The same rows, some of which ended after all: what follows from that is told anew."""
+        seeds = range(len(table.size)) if table.returns is not None else ()
+        told = [self._told(jax.tree.map(lambda leaf, s=s: leaf[s], table)) for s in seeds]
+        self.table = _stacked(told) if told else table
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these seeds only."""

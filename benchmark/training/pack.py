@@ -122,16 +122,19 @@ class PackRun:
     def _online(self) -> None:
         settings, before = self.settings, self.settings.offline_steps
         if self.collector.begun:
-            self.online.table = self.collector.resume(self.pool, self.online.table)
+            self.online.take(self.collector.resume(self.pool, self.online.table))
         else:
             # Iterations are counted from 1 within each phase.
             self.state = self.state._replace(iteration=jnp.zeros_like(self.state.iteration))
             self.collector.start(self.pool)
         rotations = before // settings.rotate_every * settings.rotate_every
-        while self.members and (step := min(self.collector.steps)) < settings.online_steps:
+        # From boundary to boundary: a decision, which is executed whole, may step past several of them.
+        step = max(0, self.reached - before)
+        while self.members and step < settings.online_steps:
             target = self._next_boundary(step, settings.online_steps)
             rate = self._train_online(self.shared.table(rotations + step + 1), target)
-            self._boundary("online", target, before, settings.online_steps, rate)
+            step = target
+            self._boundary("online", step, before, settings.online_steps, rate)
 
     def _train_online(self, table: Table, target: int) -> float:
         """Every seed up to ``target`` steps, a chunk at a time; steps of all seeds in a second."""

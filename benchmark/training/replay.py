@@ -21,10 +21,18 @@ from methods._contract import Problem
 Array = jax.Array
 
 
+class Returns(NamedTuple):
+    """Of each row (C,) its discounted return, NaN in a trajectory that is not over, and the row ``until`` which that
+    goes: nobody knows it before that row is there."""
+
+    value: Array
+    until: Array
+
+
 class Table(NamedTuple):
     """C rows of transitions. ``observations``, whose leaves are (C + extra, ...), of which ``ends`` extra places are in
-    use; ``actions`` (C, A) of steps, or (C + extra, D) of decisions; ``kept`` (C, size) by name. ``returns`` (C,) are
-    there only for a value rule that needs them: NaN in a trajectory that is not over."""
+    use; ``actions`` (C, A) of steps, or (C + extra, D) of decisions; ``kept`` (C, size) by name. ``returns`` are there
+    only for a value rule that needs them."""
 
     observations: Any
     next_row: Array
@@ -33,9 +41,24 @@ class Table(NamedTuple):
     masks: Array
     terminals: Array
     kept: dict[str, Array]
-    returns: Array | None
+    returns: Returns | None
     size: Array
     ends: Array
+
+    @property
+    def capacity(self) -> int:
+        """Rows that there is room for."""
+        return self.rewards.shape[-1]
+
+    @property
+    def room_for_ends(self) -> int:
+        """Ends that there is room for, beside the place that the last row leads to."""
+        return jax.tree.leaves(self.observations)[0].shape[self.rewards.ndim - 1] - 1 - self.capacity
+
+    @property
+    def decisions(self) -> bool:
+        """Whether actions lie at places, as decisions do."""
+        return self.actions.shape[-2] > self.capacity
 
 
 class Transition(NamedTuple):
@@ -62,6 +85,8 @@ def offline_table(rows: Rows, problem: Problem) -> Table:
     count = len(rows.rewards)
     if not count:
         return empty_table(1, 0, problem)
+    if problem.decisions:
+        raise SuiteError(f"a dataset of {count} recorded steps can't stand beside rows that are decisions")
     ends = rows.terminals > 0
     observations = jax.tree.leaves(rows.observations)
     if not ends[-1] or len(observations[0]) != count + ends.sum():
@@ -97,15 +122,10 @@ def empty_table(
         jnp.zeros((capacity,)),
         jnp.zeros((capacity,)),
         kept={name: jnp.zeros((capacity, size)) for name, size in (kept or {}).items()},
-        returns=jnp.full((capacity,), jnp.nan) if returns else None,
+        returns=Returns(jnp.full((capacity,), jnp.nan), jnp.zeros((capacity,), jnp.int32)) if returns else None,
         size=jnp.zeros((), jnp.int32),
         ends=jnp.zeros((), jnp.int32),
     )
-
-
-def capacity_of(table: Table) -> int:
-    """Rows that a table has room for."""
-    return table.rewards.shape[-1]
 
 
 def append(table: Table, step: Transition, present: Array) -> Table:
@@ -114,7 +134,7 @@ def append(table: Table, step: Transition, present: Array) -> Table:
     The next observation goes where the next row will lie, or behind all rows; after a success nobody looks at it, and
     it goes nowhere. Rows that lie there already are not changed: how many of them are in use is up to ``size`` alone.
     """
-    row, capacity = table.size, capacity_of(table)
+    row, capacity = table.size, table.capacity
     ended = present & (step.terminal > 0)
     left = ended & (step.mask > 0)
     behind = capacity + 1 + table.ends
@@ -145,15 +165,14 @@ def append(table: Table, step: Transition, present: Array) -> Table:
 def interrupt(table: Table) -> Table:
     """The last row ends its trajectory after all: an episode that could not be taken up again."""
     row = table.size - 1
-    next_row = capacity_of(table) + 1 + table.ends
+    next_row = table.capacity + 1 + table.ends
 
     def moved(column: Array) -> Array:
         return column.at[next_row].set(column[table.next_row[row]])
 
-    decisions = len(table.actions) > capacity_of(table)
     return table._replace(
         observations=jax.tree.map(moved, table.observations),
-        actions=moved(table.actions) if decisions else table.actions,
+        actions=moved(table.actions) if table.decisions else table.actions,
         next_row=table.next_row.at[row].set(next_row),
         terminals=table.terminals.at[row].set(1.0),
         ends=table.ends + 1,
@@ -166,14 +185,12 @@ Rowwise = dict[str, np.ndarray]
 
 def _places(table: Table) -> dict[str, Any]:
     """The columns that have an entry for each place."""
-    decisions = table.actions.shape[0] > capacity_of(table)
-    return {"observations": table.observations} | ({"actions": table.actions} if decisions else {})
+    return {"observations": table.observations} | ({"actions": table.actions} if table.decisions else {})
 
 
 def _of_rows(table: Table) -> dict[str, Any]:
     """The columns that have an entry for each row."""
-    steps = table.actions.shape[0] == capacity_of(table)
-    return {name: getattr(table, name) for name in ROW_FIELDS} | ({"actions": table.actions} if steps else {})
+    return {name: getattr(table, name) for name in ROW_FIELDS} | ({} if table.decisions else {"actions": table.actions})
 
 
 def _cut(leaf: Array, first: int, last: int) -> np.ndarray:
@@ -195,7 +212,7 @@ def settled(table: Table) -> tuple[int, int]:
 def history(table: Table, since: tuple[int, int]) -> Rowwise:
     """One seed's settled rows and ends from ``since`` on: what a file of rows grows by."""
     (first, first_end), (rows, ends) = since, settled(table)
-    behind = capacity_of(table) + 1
+    behind = table.capacity + 1
     places = _flat(_places(table)).items()
     found = {f"row{name}": _cut(leaf, first, rows) for name, leaf in _flat(_of_rows(table)).items()}
     found |= {f"place{name}": _cut(leaf, first, rows) for name, leaf in places}
@@ -212,7 +229,7 @@ def tail(table: Table) -> Rowwise:
 def refilled(table: Table, past: Rowwise, last: Rowwise) -> Table:
     """An empty table with the rows of a `history` from the start, and of its `tail`, in it; it may have other room."""
     counts = [len(each.get("row['rewards']", ())) for each in (past, last)]
-    rows, size, behind = counts[0], sum(counts), capacity_of(table) + 1
+    rows, size, behind = counts[0], sum(counts), table.capacity + 1
 
     def filled(kind: str, column: Any) -> Any:
         def leaf(path: Any, empty: Array) -> Array:
@@ -229,7 +246,7 @@ def refilled(table: Table, past: Rowwise, last: Rowwise) -> Table:
     columns = filled("row", _of_rows(table)) | filled("place", _places(table))
     ended = np.array(columns["terminals"]) > 0
     left = ended & (np.array(columns["masks"]) > 0)
-    row = np.arange(capacity_of(table))
+    row = np.arange(table.capacity)
     next_row = np.where(left, behind + np.cumsum(left) - 1, np.where(ended, row, row + 1)).astype(np.int32)
     return table._replace(
         **columns,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmark.training.replay import Table, capacity_of
+from benchmark.training.replay import Returns, Table
 from methods._contract import Batch
 
 Array = jax.Array
@@ -57,6 +57,12 @@ class Pool:
         """A column at rows of the pool; of places it is that of the row itself."""
         return self._chosen(rows, rows, rows - self.offline.size, name)
 
+    def returns(self, rows: Array) -> Array:
+        """Discounted returns, NaN where they are not known yet."""
+        found = self.at("returns", rows)
+        there = (rows < self.offline.size) | (found.until < self.online.size)
+        return jnp.where(there, found.value, jnp.nan)
+
     def following(self, name: str, rows: Array) -> Any:
         """A column of places, where the next observations of these rows (B,) lie."""
         here = rows < self.offline.size
@@ -80,7 +86,7 @@ def _decisions(pool: Pool, rows: Array, needs: Sequence[str]) -> Batch:
     optional = {
         "next_chunk": lambda: pool.following("actions", rows),
         "next_chunk_valid": lambda: ones,
-        "return_to_go": lambda: pool.at("returns", rows),
+        "return_to_go": lambda: pool.returns(rows),
     }
     return Batch(
         obs=pool.at("observations", rows),
@@ -124,7 +130,7 @@ def sequences(
         valid = _inside(pool.at("terminals", both))[:, -1] * there
         batch = batch._replace(next_chunk=chunk, next_chunk_valid=valid)
     if "return_to_go" in needs:
-        batch = batch._replace(return_to_go=pool.at("returns", start))
+        batch = batch._replace(return_to_go=pool.returns(start))
     return batch
 
 
@@ -134,29 +140,35 @@ def _inside(terminals: Array) -> Array:
     return jnp.concatenate([jnp.ones_like(ended[:, :1]), 1.0 - ended[:, :-1]], axis=1)
 
 
-def returns_to_go(rewards: Array, masks: Array, terminals: Array, size: Array, discount: float) -> Array:
+def returns_to_go(rewards: Array, masks: Array, terminals: Array, size: Array, discount: float) -> Returns:
     """The discounted return of each row (C,) to its trajectory's end, with ``discount`` for each row.
 
     It ends at the first mask of 0. Where a trajectory ends without one, its last reward counts as going on for ever:
     r / (1 - discount). Rows of a trajectory that is not over, and those from ``size`` on, have none: NaN.
     """
 
-    def step(after: Array, row: tuple[Array, ...]) -> tuple[Array, Array]:
-        reward, mask, terminal, there = row
-        on = jnp.where(terminal > 0, reward / (1.0 - discount), reward + discount * after)
-        found = jnp.where(there, jnp.where(mask > 0, on, reward), jnp.nan)
+    def step(after: Returns, row: tuple[Array, ...]) -> tuple[Returns, Returns]:
+        reward, mask, terminal, at = row
+        on = jnp.where(terminal > 0, reward / (1.0 - discount), reward + discount * after.value)
+        value = jnp.where(at < size, jnp.where(mask > 0, on, reward), jnp.nan)
+        found = Returns(value, jnp.where((terminal > 0) | (mask == 0), at, after.until))
         return found, found
 
-    there = jnp.arange(rewards.shape[0]) < size
-    return jax.lax.scan(step, jnp.asarray(jnp.nan), (rewards, masks, terminals, there), reverse=True)[1]
+    at = jnp.arange(rewards.shape[0], dtype=jnp.int32)
+    nothing = Returns(jnp.asarray(jnp.nan), jnp.asarray(0, jnp.int32))
+    return jax.lax.scan(step, nothing, (rewards, masks, terminals, at), reverse=True)[1]
 
 
 def with_returns(table: Table, discount: float, longest: int | None = None) -> Table:
     """The table with the returns of its rows; of the last ``longest`` alone where all before are known."""
-    count = min(longest or capacity_of(table), capacity_of(table))
-    first = jnp.clip(table.size - count, 0, capacity_of(table) - count)
+    count = min(longest or table.capacity, table.capacity)
+    first = jnp.clip(table.size - count, 0, table.capacity - count)
     columns = (table.rewards, table.masks, table.terminals)
     rewards, masks, terminals = (jax.lax.dynamic_slice(each, (first,), (count,)) for each in columns)
     found = returns_to_go(rewards, masks, terminals, table.size - first, discount)
-    before = jnp.full((capacity_of(table),), jnp.nan) if table.returns is None else table.returns
-    return table._replace(returns=jax.lax.dynamic_update_slice(before, found, (first,)))
+    found = found._replace(until=first + found.until)
+    if count == table.capacity:
+        return table._replace(returns=found)
+    return table._replace(
+        returns=jax.tree.map(lambda old, new: jax.lax.dynamic_update_slice(old, new, (first,)), table.returns, found)
+    )

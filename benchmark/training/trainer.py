@@ -111,7 +111,7 @@ def train(
             seen = online
             if not agent.problem.decisions:
                 at = -(-(due.done + turn + 1) * each.denominator // each.numerator)
-                seen = online._replace(size=jnp.maximum(online.size + at - due.trained, 0))
+                seen = online._replace(size=jnp.clip(online.size + at - due.trained, 0, online.size))
             state, metrics = _sampled_update(agent, state._replace(iteration=state.iteration + 1), offline, seen)
             return state, jax.tree.map(jnp.add, sums, metrics)
 

@@ -110,7 +110,7 @@ def pool(task: Task, slots: int, workers: int) -> Pool:
     return _pool.Processes(task, slots, workers) if workers else _pool.Slots(task, range(slots))
 
 
-def versions() -> Mapping[str, str]:
+def versions(task: Task) -> Mapping[str, str]:
     """Versions of the packages that decide what the environments do; imports none of them."""
     try:
         return {name: importlib.metadata.version(name) for name in ("mujoco", "ogbench", "dm_control", "gymnasium")}

@@ -7,6 +7,7 @@ no data, its rows are decisions, and a frozen base comes with it (see `_pixels` 
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -152,6 +153,9 @@ def pool(task: Task, slots: int, workers: int) -> Pool:
     return _pixels.PixelPool(task) if task.decisions else _worlds.WorldPool(task)
 
 
-def versions() -> Mapping[str, str]:
+def versions(task: Task) -> Mapping[str, str]:
     """The worlds are these files: their version is in the data's identity."""
-    return {}
+    try:
+        return {"torch": importlib.metadata.version("torch")} if task.base == "torch" else {}
+    except importlib.metadata.PackageNotFoundError:
+        raise SuiteError(_bases.NO_TORCH) from None

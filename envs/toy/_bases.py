@@ -22,6 +22,7 @@ SIDE, LEAN, PADDING, SPREAD, HURRY = 0.6, 0.4, 0.3, 0.15, 0.25
 deviation of all. How much faster the second manner of walking is."""
 WIDTH, SCALE, SHIFT = 3, (0.8, 0.5), (0.1, -0.05)
 MAP_STEPS = 4
+NO_TORCH = "the base of pixels-torch-v0 is PyTorch's: install it with pip install torch, or leave the task out"
 
 
 def arrays(chunk_length: int) -> dict[str, np.ndarray]:
@@ -59,9 +60,7 @@ def make(kind: str, chunk_length: int) -> Base:
             from envs import _torch
             from envs.toy._torch_base import Mixture
         except ImportError as error:
-            raise SuiteError(
-                "the base of pixels-torch-v0 is PyTorch's: install it with pip install torch, or leave the task out"
-            ) from error
+            raise SuiteError(NO_TORCH) from error
         called = _torch.behind_jax(Mixture(mixture, SPREAD), needs)
         return Base(
             needs,
@@ -75,5 +74,4 @@ def make(kind: str, chunk_length: int) -> Base:
             called_back=True,
             fault=called.fault,
         )
-    taken = {name: jnp.asarray(each) for name, each in mixture.items()}
-    return Base(needs, WIDTH, SCALE, SHIFT, taken, encode, velocity, map_steps=MAP_STEPS)
+    return Base(needs, WIDTH, SCALE, SHIFT, mixture, encode, velocity, map_steps=MAP_STEPS)

@@ -19,7 +19,7 @@ from benchmark.planning.plan import build_method, make, value_rule
 from benchmark.planning.request import ask
 from benchmark.planning.settings import BACKBONES
 from benchmark.runs.records import folder_of
-from benchmark.training import agents, trainer
+from benchmark.training import agents, assembly, trainer
 from benchmark.training.build import Site
 from benchmark.training.evaluate import evaluate
 from benchmark.training.replay import Table, empty_table, offline_table
@@ -75,7 +75,7 @@ class Subject:
 
     def agent_of(self, method: Any) -> agents.Agent:
         optimiser = agents.Optimiser(3e-3, 0.02, self.cls.clip_norm, 64)
-        return agents.build(method, self.rule, self.problem, optimiser)
+        return assembly.build(method, self.rule, self.problem, optimiser)
 
     @cached_property
     def data(self) -> Table:

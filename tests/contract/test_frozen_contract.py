@@ -16,7 +16,7 @@ from benchmark.planning.data_files import available
 from benchmark.planning.plan import build_method, make
 from benchmark.planning.request import ask
 from benchmark.planning.settings import BACKBONES
-from benchmark.training import agents, trainer
+from benchmark.training import agents, assembly, trainer
 from benchmark.training.build import given
 from envs import load_suite
 from envs._suite import Task
@@ -78,8 +78,8 @@ def agent_of(world: str, name: str) -> agents.Agent:
     problem, base = problem_of(world, task), suite.base(task)
     optimiser = agents.Optimiser(3e-3, 0.02, type(method).clip_norm, 8, shift=FRAMES)
     if world == "trained" or base is None:
-        return agents.build(method, method.value, problem, optimiser)
-    return agents.build(method, method.value or SARSA(), problem, optimiser, given(base, problem))
+        return assembly.build(method, method.value, problem, optimiser)
+    return assembly.build(method, method.value or SARSA(), problem, optimiser, given(base, problem))
 
 
 def observations(space: Any, rows: int, seed: int) -> Any:
@@ -173,7 +173,6 @@ def acts(agent: agents.Agent, state: agents.State, key: jax.Array, task: Task) -
     assert {name: each.shape for name, each in kept.items()} == {
         name: (ROWS, size) for name, size in agent.method.keeps(agent.problem).items()
     }
-    if agent.parts is None:
-        alone = jax.jit(lambda agent, obs: agents.act(agent, state.parameters, state.slow, obs, RowDraw(key, 1))[0])
-        one = alone(agent, jax.tree.map(lambda leaf: leaf[1:2], obs))
-        np.testing.assert_allclose(one[0], chunk[1], rtol=0, atol=2e-5)
+    alone = jax.jit(lambda agent, obs: agents.act(agent, state.parameters, state.slow, obs, RowDraw(key, 1))[0])
+    one = alone(agent, jax.tree.map(lambda leaf: leaf[1:2], obs))
+    np.testing.assert_allclose(one[0], chunk[1], rtol=0, atol=2e-5)

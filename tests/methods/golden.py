@@ -20,7 +20,7 @@ from scipy.stats import norm
 
 import methods
 from benchmark.planning.settings import BACKBONES
-from benchmark.training import agents
+from benchmark.training import agents, assembly
 from methods._contract import Backbone, Batch, Problem, Space
 
 Arrays = dict[str, np.ndarray]
@@ -260,7 +260,7 @@ class Golden:
             clip_norm=cls.clip_norm,
             batch_size=self.arrays["batch/actions"].shape[0],
         )
-        return agents.build(method, method.value, self.problem(), optimiser)
+        return assembly.build(method, method.value, self.problem(), optimiser)
 
     def trees(self, group: str, target: bool = False) -> agents.Trees:
         """Parameters, gradients or updated parameters of our networks; or of their averaged copies."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmark.training import agents, trainer
+from benchmark.training import agents, assembly, trainer
 from methods._contract import Backbone, Draw, Problem, Space
 from methods._flow import flow_action
 from methods.cgql import CGQL
@@ -53,7 +53,7 @@ def test_zero_strength_is_the_averaged_flow_bit_for_bit(zero: str, backbone: str
     problem = Problem(Space.array(2), 2, 2, 0.9, 0.5, 4, Backbone(*kind, (8,), (8,), heads=3))
     strengths = {"inverse_temperature": 3.0, "guidance": 0.4, zero: 0.0}
     method = CGQL(strengths["inverse_temperature"], strengths["guidance"])
-    agent = agents.build(method, method.value, problem, agents.Optimiser(1e-3, 0.01, 0.0, 4))
+    agent = assembly.build(method, method.value, problem, agents.Optimiser(1e-3, 0.01, 0.0, 4))
     state = jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [0]))
     # Averages that differ from the trained networks, so that using the wrong copy shows.
     state = state._replace(slow=jax.tree.map(lambda leaf: leaf + 0.1, state.slow))

@@ -14,7 +14,7 @@ import pytest
 
 import methods
 from benchmark.planning import data_files
-from benchmark.training import agents, trainer
+from benchmark.training import agents, assembly, trainer
 from methods._contract import Backbone, Draw, Method, Problem, Space
 from methods._traced import traced_names
 from methods._values import IQL, TD
@@ -48,7 +48,7 @@ def test_draws_are_told_apart_by_name_and_shared_by_name() -> None:
 
 def test_a_missing_copy_says_what_to_do() -> None:
     flow = methods.load("flow")()
-    agent = agents.build(flow, flow.value, PROBLEM, OPTIMISER)
+    agent = assembly.build(flow, flow.value, PROBLEM, OPTIMISER)
     state = jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [0]))
     views = agents.make_views(agent, None, state.parameters, state.slow)
     with pytest.raises(AttributeError, match="'flow' has no slow copy; name it in `averaged`"):
@@ -83,14 +83,14 @@ class OwnTerm(Method):
 
 def test_two_owners_of_a_name_are_refused_when_the_method_is_built() -> None:
     with pytest.raises(agents.ContractError, match="the network 'value' has two owners"):
-        agents.build(OwnValue(), IQL(0.9), PROBLEM, OPTIMISER)
+        assembly.build(OwnValue(), IQL(0.9), PROBLEM, OPTIMISER)
     with pytest.raises(agents.ContractError, match="the loss term 'critic_loss' has two owners"):
-        agents.build(OwnTerm(), TD(), PROBLEM, OPTIMISER)
+        assembly.build(OwnTerm(), TD(), PROBLEM, OPTIMISER)
 
 
 def test_adding_a_network_moves_no_other() -> None:
     plain, more = methods.load("flow")(), methods.load("fql")(alpha=1.0)  # type: ignore[call-arg]
-    states = [trainer.init(agents.build(m, m.value, PROBLEM, OPTIMISER), [0]).parameters for m in (plain, more)]
+    states = [trainer.init(assembly.build(m, m.value, PROBLEM, OPTIMISER), [0]).parameters for m in (plain, more)]
     for name in ("flow", "critic"):
         same = jax.tree.map(np.array_equal, states[0][name], states[1][name])
         assert all(jax.tree.leaves(same))

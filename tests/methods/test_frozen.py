@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.core import Tracer
 
-from benchmark.training import agents, trainer
+from benchmark.training import agents, assembly, trainer
 from benchmark.training.build import given
 from envs import load_suite
 from envs.toy import _bases
@@ -19,10 +20,13 @@ from methods._contract import Backbone, ContractError, Draw, Leaf, Problem, Spac
 from methods._critic import best_of, repeated
 from methods._flow import flow_action
 from methods._flow_map import posterior_velocity
-from methods._frozen import GivenMap
+from methods._frozen import GivenFlow, GivenMap, Parts
 from methods._latent import Latent
 from methods._values import SARSA
 from methods.bon import BestOfN
+from methods.cgql import CGQL
+from methods.cgql_l import CgqlL
+from methods.cgql_m import CgqlM
 from methods.expo import EXPO
 from methods.flow import Flow
 from methods.qpilots_m import QpilotsM
@@ -43,8 +47,8 @@ FLOW = Flow()
 U, M = QpilotsU(0.7), QpilotsM(0.7, 4, 1.0, 0.5, 0.5, 1.0, 0.01)
 
 
-def agent_of(method: Any) -> agents.Agent:
-    return agents.build(method, SARSA(), PROBLEM, agents.Optimiser(1e-3, 0.01, 0.0, 8), PARTS)
+def agent_of(method: Any, parts: Parts = PARTS) -> agents.Agent:
+    return assembly.build(method, SARSA(), PROBLEM, agents.Optimiser(1e-3, 0.01, 0.0, 8), parts)
 
 
 def observed() -> dict[str, Any]:
@@ -79,19 +83,47 @@ def test_strength_zero_is_the_base_to_the_bit(method: Any) -> None:
     assert np.abs(acted(method) - acted(FLOW)).max() > 1e-3
 
 
-def test_padding_is_never_steered() -> None:
-    """The gradient there is not zero, since the flow mixes padding into what it does."""
-    agent = agent_of(U)
-    state = jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [0]))
-    views = agents.make_views(agent, None, state.parameters, state.slow)
-    flow, x = (
-        views.held.flow.at(observed()),
-        jnp.asarray(np.random.default_rng(1).normal(size=(B, PROBLEM.L)), "float32"),
+STEERING = [U, M, CGQL(10.0, 0.3), CgqlM(10.0, 0.3, 1.0), CgqlL(10.0, 0.3, 1.0)]
+
+
+@pytest.mark.parametrize("method", STEERING, ids=["u", "m", "cgql", "cgql_m", "cgql_l"])
+def test_padding_is_never_steered(method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flow that mixes padding into what it does, so that a critic has a gradient there, and leaves padding where it
+    is: it ends where it began, and the rest does not end where the flow alone would take it."""
+    mixing = jnp.asarray(np.random.default_rng(1).normal(size=(PROBLEM.L, PROBLEM.L)), jnp.float32)
+
+    def velocity(arrays: Any, context: Any, x: jax.Array, t: jax.Array) -> jax.Array:
+        return PROBLEM.real(jnp.tanh(x @ mixing))
+
+    flow = GivenFlow(PROBLEM, lambda arrays, obs: obs["state"], velocity, ())
+    agent = assembly.build(
+        method, SARSA(), PROBLEM, agents.Optimiser(1e-3, 0.01, 0.0, 8), Parts(flow, GivenMap(flow, 2))
     )
-    guidance = U.guidance(views, views.held, observed())(x, jnp.asarray(0.5))
-    padded = np.asarray(guidance).reshape(B, 2, 3)[..., 2]
-    assert (np.abs(padded) > 0.0).any()
-    assert (np.asarray(flow.real(guidance)).reshape(B, 2, 3)[..., 2] == 0.0).all()
+    state = jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [0]))
+    ends: list[np.ndarray] = []
+    to_action = _nets.FlowAt.to_action
+
+    def seen(at: Any, x: jax.Array) -> jax.Array:
+        if not isinstance(x, Tracer):  # the last of all, outside of the loop
+            ends.append(np.asarray(x).reshape(B, 2, 3))
+        return to_action(at, x)
+
+    monkeypatch.setattr(_nets.FlowAt, "to_action", seen)
+    for each in (method, FLOW):
+        agents.act(replace(agent, method=each), state.parameters, state.slow, observed(), Draw(jax.random.PRNGKey(2)))
+    steered, alone = ends[-2:]
+    np.testing.assert_array_equal(steered[..., 2], alone[..., 2])
+    assert np.abs(steered[..., :2] - alone[..., :2]).max() > 1e-3
+
+
+def test_a_base_of_the_same_functions_is_another_by_its_arrays() -> None:
+    other = replace(PARTS, arrays=jax.tree.map(lambda leaf: 3.0 * leaf, PARTS.arrays))
+    built = [
+        assembly.build(FLOW, SARSA(), PROBLEM, agents.Optimiser(1e-3, 0.01, 0.0, 8), each) for each in (PARTS, other)
+    ]
+    for agent, parts in zip(built, (PARTS, other), strict=True):
+        assert agent.arrays is parts.arrays
+    assert np.abs(acted(FLOW, built[0]) - acted(FLOW, built[1])).max() > 1e-3
 
 
 def test_candidates_of_one_context_are_as_many_calls() -> None:
@@ -117,7 +149,7 @@ def test_what_is_given_is_no_network() -> None:
 def test_a_map_that_nobody_gives_is_told() -> None:
     without = replace(PARTS, map=None)
     with pytest.raises(ContractError, match="its map is learned together with its base"):
-        agents.build(M, SARSA(), PROBLEM, agents.Optimiser(1e-3, 0.01, 0.0, 8), without)
+        assembly.build(M, SARSA(), PROBLEM, agents.Optimiser(1e-3, 0.01, 0.0, 8), without)
 
 
 def test_the_posteriors_flow_ends_in_the_posterior() -> None:
@@ -170,13 +202,7 @@ def test_an_observation_is_encoded_once(method: Any, networks: int, monkeypatch:
 
     agent = agent_of(method)
     monkeypatch.setattr(_nets.Network, "frames", counted)
-    state = (
-        jax.tree.map(
-            lambda leaf: leaf[0], jax.eval_shape(lambda key: agents.init_one(agent, key), jnp.zeros(2, "uint32"))
-        )
-        if False
-        else jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [0]))
-    )
+    state = jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [0]))
     rows.clear()
     draw = Draw(jax.random.PRNGKey(0))
     jax.eval_shape(lambda obs: agents.act(agent, state.parameters, state.slow, obs, draw), observed())

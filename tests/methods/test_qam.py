@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import methods
-from benchmark.training import agents, trainer
+from benchmark.training import agents, assembly, trainer
 from tests.methods.formulas import DRAW, PROBLEM, batch
 
 EXTRA: dict[str, dict[str, Any]] = {
@@ -22,7 +22,7 @@ EXTRA: dict[str, dict[str, Any]] = {
 def after_three_updates(name: str, **changes: Any) -> tuple[agents.State, np.ndarray]:
     settings: dict[str, Any] = {"inverse_temperature": 2.0} | EXTRA[name] | changes
     method = methods.load(name)(**settings)
-    agent = agents.build(method, method.value, PROBLEM, agents.Optimiser(1e-2, 0.1, method.clip_norm, 3))
+    agent = assembly.build(method, method.value, PROBLEM, agents.Optimiser(1e-2, 0.1, method.clip_norm, 3))
     state = jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [0]))
     update = jax.jit(lambda state, key: agents.update(agent, state, batch(), type(DRAW)(key))[0])
     for key in jax.random.split(jax.random.PRNGKey(0), 3):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import methods
-from benchmark.training import agents, trainer
+from benchmark.training import agents, assembly, trainer
 from methods._contract import Backbone, Draw, Method, Problem, Space, Views
 from methods._flow import denoise
 
@@ -27,7 +27,7 @@ def build(name: str, **changes: Any) -> tuple[Any, agents.Agent, agents.State]:
         settings |= {"samples": 3, "diagonal": 1.0, "consistency": 0.5, "diagonal_power": 0.5}
         settings |= {"consistency_power": 1.0, "softening": 0.01}
     method = methods.load(name)(**settings | changes)
-    agent = agents.build(method, method.value, PROBLEM, agents.Optimiser(1e-3, 0.01, 1.0, 8))
+    agent = assembly.build(method, method.value, PROBLEM, agents.Optimiser(1e-3, 0.01, 1.0, 8))
     state = jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [0]))
     # Averages that differ from the trained networks, so that using the wrong copy shows.
     slow = jax.tree.map(lambda leaf: 1.1 * leaf + 0.01, state.slow)
@@ -49,7 +49,7 @@ def acted(agent: agents.Agent, state: agents.State) -> np.ndarray:
 def test_zero_strength_is_the_base_flow_bit_for_bit(name: str) -> None:
     _, steered, state = build(name, alpha=0.0)
     flow: Method = methods.load("flow")()
-    base = agents.build(flow, None, PROBLEM, steered.optimiser)
+    base = assembly.build(flow, None, PROBLEM, steered.optimiser)
     np.testing.assert_array_equal(acted(steered, state), acted(base, state))
 
 

@@ -20,7 +20,7 @@ import methods
 from benchmark.planning.plan import make
 from benchmark.planning.request import ask
 from benchmark.runs.fingerprint import Sources
-from benchmark.training import agents
+from benchmark.training import agents, assembly
 from benchmark.training.build import build_agent
 from methods._contract import Draw
 
@@ -81,7 +81,7 @@ def runs_by_method() -> dict[str, set[tuple[str, str]]]:
                 seen.add((module, frame.f_code.co_qualname.split(".")[0]))
 
         cell = make(ask("toy", "quick", methods=name, tasks=("bandit-v0",), seeds="0")).cells[0]
-        agents.forget()
+        assembly.forget()
         before = sys.getprofile()
         sys.setprofile(watch)
         try:

@@ -83,6 +83,21 @@ def test_what_an_interrupted_save_left_is_written_over(tmp_path: Path) -> None:
     assert held(tmp_path, checkpoint.PREVIOUS) == 6
 
 
+def test_who_lost_the_run_and_writes_all_the_same_takes_one_save_at_most(tmp_path: Path) -> None:
+    """A writer that slept through the loss of its lease wrote over rows of the one after it, who writes them anew."""
+    asleep = RowFiles(tmp_path)
+    for rows in (3, 5):
+        save(tmp_path, asleep, rows)
+    awake = checkpoint.files_of_rows(tmp_path)
+    for rows in (9, 12, 14):
+        save(tmp_path, awake, rows)
+    asleep.grow((7, 1), lambda since: {"row": 0 * ROWS[since[0] : 7], "end": 0 * ROWS[since[1] : 1]})
+    assert checkpoint.usable(tmp_path)
+    for rows in (16, 18, 20):
+        save(tmp_path, awake, rows)
+    assert (held(tmp_path), held(tmp_path, checkpoint.PREVIOUS)) == (20, 18)
+
+
 def test_going_back_forgets_what_was_saved_after(tmp_path: Path) -> None:
     files = RowFiles(tmp_path)
     for rows in (4, 8):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from benchmark.execution.serving import run_pack
 from benchmark.planning.plan import Cell, make
-from benchmark.planning.request import ask
+from benchmark.planning.request import OWN, ask
 from benchmark.runs.records import folder_of, state_of
 from benchmark.training import agents, trainer
 from benchmark.training.build import build_agent
@@ -42,9 +43,11 @@ SIZES = {
 }
 
 
-def cells(method: str = "dsrl", seeds: str = "6,8", task: str = "pixels-prompted-v0") -> list[Cell]:
-    words = tuple(f"run.{name}={value}" for name, value in SIZES.items())
-    request = ask("toy", "frozen", methods=method, tasks=(task,), seeds=seeds, settings=words)
+def cells(
+    method: str = "dsrl", seeds: str = "6,8", task: str = "pixels-prompted-v0", value: str = OWN, **changes: Any
+) -> list[Cell]:
+    words = tuple(f"run.{name}={value}" for name, value in (SIZES | changes).items())
+    request = ask("toy", "frozen", methods=method, tasks=(task,), seeds=seeds, settings=words, value=value)
     (pack,) = make(request).packs
     return list(pack.cells)
 
@@ -154,6 +157,37 @@ def test_a_run_of_decisions_may_stop_anywhere(tmp_path: Path) -> None:
     assert rows["rows/place['observations']['camera']"].dtype == np.uint8
     assert rows["rows/row['kept']['noise']"].shape == (count, 3)
     assert {int(each) for name, each in rows.items() if name.endswith(".count")} <= set(range(13, 20))
+
+
+@pytest.mark.slow
+def test_a_run_that_learns_by_returns_may_stop_anywhere(tmp_path: Path) -> None:
+    whole, stop, pack = tmp_path / "whole", Stop(), cells("bon", "6", "pixels-v0", value="mc")
+    assert run_pack(tiny.site(whole), pack, lambda event: None, stop).failed == []
+    for at in (3, stop.asked // 2):
+        root = tmp_path / str(at)
+        with pytest.raises(Stopped):
+            run_pack(tiny.site(root), pack, lambda event: None, Stop(at))
+        assert run_pack(tiny.site(root), pack, lambda event: None, tiny.never).failed == []
+        assert_same(root, whole, pack)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("steps", "every", "wanted"),
+    [
+        (10, {"log_every": 3, "evaluate_every": 3}, [3, 6, 9, 10]),
+        (11, {"log_every": 1, "evaluate_every": 4}, [4, 8, 11]),
+    ],
+)
+def test_a_decision_that_steps_past_a_boundary_leaves_none_out(
+    tmp_path: Path, steps: int, every: dict[str, Any], wanted: list[int]
+) -> None:
+    (cell,) = cells("flow", "6", "pixels-v0", online_steps=steps, start_training=5, **every)
+    assert tiny.run(tmp_path, [cell]) == []
+    lines = (folder_of(tmp_path, cell.key) / "metrics.jsonl").read_text().splitlines()
+    found = [line["step"] for line in map(json.loads, lines) if "evaluation/success" in line["m"]]
+    assert found == wanted
+    assert "online_success" in tiny.done(tmp_path, cell)
 
 
 @pytest.mark.slow

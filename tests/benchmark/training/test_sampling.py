@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from benchmark.training import trainer
 from benchmark.training.replay import Transition, append, empty_table, interrupt, offline_table
-from benchmark.training.sampling import returns_to_go, sample, sequences, with_returns
-from envs._suite import Rows
+from benchmark.training.sampling import Pool, returns_to_go, sample, sequences, with_returns
+from envs._suite import Rows, SuiteError
 from methods._contract import Backbone, Problem, Space
 
 GAMMA, COUNT, LENGTH = 0.9, 10, 3
@@ -53,7 +53,36 @@ def test_returns_equal_the_slow_loop(rewards: list[float], masks: list[bool], en
     columns = [np.asarray(each, np.float32) for each in (rewards, masks, ends)]
     found = returns(*columns, size, discount=GAMMA)
     wanted = [slow_return(i, rewards, masks, ends, size) for i in range(size)] + [np.nan] * (COUNT - size)
-    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.value, wanted, rtol=1e-4, atol=1e-4)
+
+
+@EXAMPLES
+@given(bits(), bits(), st.lists(st.integers(1, LENGTH), min_size=COUNT, max_size=COUNT), st.integers(0, COUNT))
+def test_returns_are_those_of_what_was_there(ends: list[bool], wins: list[bool], cuts: list[int], seen: int) -> None:
+    """Rows come in blocks, each told anew as far back as an episode goes; an update sees the first ``seen`` of them,
+    and no return that a later row decides. The rewards after a success count for nobody."""
+    episode = 4
+    ends = [end or (i + 1) % episode == 0 for i, end in enumerate(ends)]
+    masks, rewards = [not (end and win) for end, win in zip(ends, wins, strict=True)], [-1.0 - i for i in range(COUNT)]
+    table = jax.tree.map(lambda leaf: leaf[None], empty_table(COUNT, COUNT, STEPS, returns=True))
+    first = 0
+    for cut in cuts:
+        last = min(first + cut, next((i + 1 for i in range(first, COUNT) if ends[i]), COUNT))
+        block = [np.zeros((1, LENGTH, 1)), np.zeros((1, LENGTH, 1))]
+        block += [np.zeros((1, LENGTH)) for _ in range(3)] + [np.zeros((1, LENGTH, 1))]
+        for k, i in enumerate(range(first, last)):
+            block[2][0, k], block[3][0, k], block[4][0, k] = rewards[i], masks[i], ends[i]
+        present = np.arange(LENGTH)[None] < last - first
+        rows = Transition(*(each.astype(np.float32) for each in block))
+        table = trainer.append_all(table, rows, present, GAMMA, episode + 1)
+        first = last
+    assert int(table.size[0]) == first
+    seen = min(seen, first)
+    one = jax.tree.map(lambda leaf: leaf[0], table)._replace(size=jnp.asarray(seen, jnp.int32))
+    none = Rows(np.zeros((0, 1)), np.zeros((0, 1)), *(np.zeros(0),) * 3)
+    pool = Pool(with_returns(offline_table(none, STEPS), GAMMA), one)
+    wanted = [slow_return(i, rewards, masks, ends, seen) for i in range(seen)]
+    np.testing.assert_allclose(pool.returns(jnp.arange(COUNT))[:seen], wanted, rtol=1e-4, atol=1e-4)
 
 
 @EXAMPLES
@@ -122,6 +151,12 @@ def test_an_interrupted_decision_keeps_what_follows_it() -> None:
     assert table.actions[place].tolist() == [after[1]] * LENGTH
     assert table.observations[place].tolist() == [after[1]]
     assert table.terminals[:3].tolist() == [0.0, 1.0, 0.0]
+
+
+def test_recorded_steps_are_no_decisions() -> None:
+    rows = Rows(np.zeros((4, 1)), np.zeros((3, 1)), np.zeros(3), np.ones(3), np.asarray([0.0, 0.0, 1.0]))
+    with pytest.raises(SuiteError, match="3 recorded steps can't stand beside rows that are decisions"):
+        offline_table(rows, DECISIONS)
 
 
 @pytest.mark.parametrize("rate", [Fraction(1), Fraction(2), Fraction(1, 3), Fraction(3, 2), Fraction(1, 10)])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -83,6 +86,22 @@ def test_a_chunk_is_its_steps_one_at_a_time(method: str) -> None:
         assert state.iteration.tolist() == LENGTHS.tolist()
         for ours, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(wanted), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [Fraction(1, 2), Fraction(2)])
+def test_offline_no_rate_changes_what_is_sampled(rate: Fraction) -> None:
+    """However many updates belong to a step of the environment, before there are any: no row of the empty table."""
+    shared = share(tiny.site(Path("nowhere")), tiny.cells("6")[0])
+    online = jax.tree.map(lambda leaf: leaf[None], empty_table(40, 4, shared.agent.problem))
+    count = np.array([12])
+
+    def trained(rate: Fraction) -> agents.State:
+        agent = replace(shared.agent, optimiser=replace(shared.agent.optimiser, updates_per_step=rate))
+        due = trainer.Due(0 * count, count, 0 * count, count)
+        return trainer.train(agent, trainer.init(agent, [6]), shared.table(1), online, due, False)[0]
+
+    for one, other in zip(*(jax.tree.leaves(trained(each)) for each in (Fraction(1), rate)), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_balanced_batches_are_half_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

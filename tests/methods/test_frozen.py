@@ -96,9 +96,7 @@ def test_padding_is_never_steered(method: Any, monkeypatch: pytest.MonkeyPatch) 
         return PROBLEM.real(jnp.tanh(x @ mixing))
 
     flow = GivenFlow(PROBLEM, lambda arrays, obs: obs["state"], velocity, ())
-    agent = assembly.build(
-        method, SARSA(), PROBLEM, agents.Optimiser(1e-3, 0.01, 0.0, 8), Parts(flow, GivenMap(flow, 2))
-    )
+    agent = agent_of(method, Parts(flow, GivenMap(flow, 2)))
     state = jax.tree.map(lambda leaf: leaf[0], trainer.init(agent, [0]))
     ends: list[np.ndarray] = []
     to_action = _nets.FlowAt.to_action
@@ -118,9 +116,7 @@ def test_padding_is_never_steered(method: Any, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_base_of_the_same_functions_is_another_by_its_arrays() -> None:
     other = replace(PARTS, arrays=jax.tree.map(lambda leaf: 3.0 * leaf, PARTS.arrays))
-    built = [
-        assembly.build(FLOW, SARSA(), PROBLEM, agents.Optimiser(1e-3, 0.01, 0.0, 8), each) for each in (PARTS, other)
-    ]
+    built = [agent_of(FLOW, each) for each in (PARTS, other)]
     for agent, parts in zip(built, (PARTS, other), strict=True):
         assert agent.arrays is parts.arrays
     assert np.abs(acted(FLOW, built[0]) - acted(FLOW, built[1])).max() > 1e-3

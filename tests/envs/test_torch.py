@@ -154,3 +154,12 @@ def test_an_error_of_the_field_is_its_own_sentence() -> None:
     assert isinstance(error, ValueError)
     assert str(error) == "the checkpoint has no action head"
     assert found.fault() is None
+
+
+def test_who_is_interrupted_in_a_callback_blames_nobody() -> None:
+    aside = _torch.Aside()
+    with pytest.raises(KeyboardInterrupt), aside:
+        raise KeyboardInterrupt
+    assert aside.take() is None
+    with aside:
+        """The next one gets in."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,9 +12,11 @@ import pytest
 from benchmark.planning.errors import SettingsError
 from benchmark.planning.plan import make
 from benchmark.planning.request import ask
+from benchmark.training.build import build_agent
 from benchmark.training.fit import fitting
+from envs import load_suite
 from methods._contract import Batch
-from methods._values import MC, SARSA
+from methods._values import IQL, MC, SARSA
 from tests.methods.formulas import DRAW, PROBLEM, B, D, batch, linear_critic, numbers, views
 
 COPIES = views(live={"critic": linear_critic}, slow={"critic": lambda obs, chunk: linear_critic(obs, chunk, 0.5)})
@@ -72,3 +75,11 @@ def test_what_is_asked_for_comes_before_the_methods_own_and_that_before_the_suit
 def test_a_rule_that_does_not_fit_is_refused(method: str, task: str, value: str, reason: str) -> None:
     with pytest.raises(SettingsError, match=reason):
         used(method, task, value=value)
+
+
+def test_a_suites_rule_has_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = replace(load_suite("toy").tasks()["pixels-v0"], value="iql")
+    monkeypatch.setattr(load_suite("toy"), "tasks", lambda: {"pixels-v0": task})
+    (pack,) = make(ask("toy", "frozen", methods="flow", tasks=("pixels-v0",), seeds="0")).packs
+    assert pack.first.configuration["settings"]["value.expectile"] == 0.9
+    assert build_agent(pack.first)[2].rule == IQL(0.9)

@@ -76,6 +76,13 @@ def test_what_is_fixed_is_what_jax_does_by_itself() -> None:
     assert alone == fixed == "False threefry2x32 True\n"
 
 
+def test_a_device_is_left_room_where_pytorch_wants_some(shell: pytest.MonkeyPatch) -> None:
+    name = "XLA_PYTHON_CLIENT_PREALLOCATE"
+    shell.delenv(name, raising=False)
+    assert name not in environment.of_worker({"device_share": 1.0, "beside_torch": False})
+    assert environment.of_worker({"device_share": 1.0, "beside_torch": True})[name] == "false"
+
+
 @pytest.mark.slow
 def test_the_same_key_is_the_same_numbers_whatever_the_shell_says(tmp_path: Path, shell: pytest.MonkeyPatch) -> None:
     """To the last bit; what was left out is told, and the flags that a worker had are noted."""

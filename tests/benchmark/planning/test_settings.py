@@ -211,6 +211,18 @@ def test_words_are_checked() -> None:
     assert "did you mean 'uniform'" in refused(warm_up="unifrom")
 
 
+def test_who_has_no_recorded_rows_trains_on_some_of_its_own() -> None:
+    """A row is there once the chunk after it is decided: with chunks of two steps, at the third."""
+    pixels = load_suite("toy").tasks()["pixels-v0"]
+    for start, fits in ((2, False), (3, True)):
+        asked = [("command line", {"start_training": start})]
+        if fits:
+            assert resolve(FQL, "fql", pixels, "toy", "frozen", asked).settings["start_training"] == start
+        else:
+            with pytest.raises(SettingsError, match="comes before the first row; raise start_training"):
+                resolve(FQL, "fql", pixels, "toy", "frozen", asked)
+
+
 def test_balanced_batches_need_rows_of_their_own() -> None:
     assert "offline_steps=0" in refused(sampling="balanced")
     assert "start_training" in refused(sampling="balanced", offline_steps=0, start_training=1)

@@ -123,6 +123,7 @@ def describe(cell: Cell) -> list[str]:
         "coefficients": coefficients(cell.method),
         "tuned": tuned(cell.method),
         "default": defaults(cell.method),
+        "here": ", ".join(f"{key} {value}" for key, value in sorted(cell.configuration["hyperparameters"].items())),
         "fixes": fixed(cell.method),
         "reference": words["reference"],
         "differs": words["differs"],

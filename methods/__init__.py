@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -57,6 +58,19 @@ def made(name: str, cls: type[Method], values: Mapping[str, Any]) -> Method:
         given = ", ".join(f"{key}={value}" for key, value in values.items())
         raise UnavailableMethod(f"method {name} can't be made with {given} ({told(error)})") from error
     return method
+
+
+def tried(question: Callable[[], Any], known: tuple[type[Exception], ...]) -> None:
+    """Ask what runs a method's code. Its errors that are not ``known`` are UnavailableMethod, with their place."""
+    try:
+        question()
+    except (KeyboardInterrupt, *known):
+        raise
+    except BaseException as error:
+        frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+        places = [(path.name, line) for path, line in frames if path.parent == FOLDER and path != Path(__file__)]
+        where = f" (methods/{places[-1][0]}, line {places[-1][1]})" if places else ""
+        raise UnavailableMethod(f"{told(error)}{where}") from error
 
 
 def told(error: BaseException) -> str:

@@ -108,7 +108,8 @@ class Method(Traced):
         return {"flow": velocity_field(problem), "critic": critic(problem)}
 
     def keeps(self, problem: Problem) -> dict[str, int]:
-        """What an update needs of a decision beside its chunk, by name, with its size; `act` answers with it."""
+        """What an update needs of a decision beside its chunk, by name, with its size; none where ``problem.decisions``
+        is false. `act` and `base_act` answer with it, and it is there as ``batch.kept[name]`` (B, size)."""
         return {}
 
     def base_loss(self, views: Views, batch: Batch, draw: Draw) -> Losses:
@@ -121,15 +122,16 @@ class Method(Traced):
 
     @abstractmethod
     def act(self, views: Views, obs: Any, draw: Draw) -> Any:
-        """Chunks (B, D) in [-1, 1]; reads ``held`` and ``slow``, never ``live``. Where something is kept: the chunks,
-        and {name: (B, size)}."""
+        """Chunks (B, D) in [-1, 1] at observations (B, ...), which networks take by ``at``; reads ``held``, ``slow``,
+        never ``live``. Where something is kept: the chunks, and {name: (B, size)}."""
 
     def next_act(self, views: Views, obs: Any, draw: Draw) -> Any:
         """The action of the TD target."""
         return self.act(views, obs, draw)
 
     def base_act(self, views: Views, obs: Any, draw: Draw) -> Any:
-        """As `act`, before training starts, in a run whose base acts until then; none is what the base does unasked."""
+        """As `act`, before training starts, in a run whose base acts until then; none is what the base does unasked,
+        of which nothing is kept."""
         return None
 
     @property

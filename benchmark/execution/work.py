@@ -206,7 +206,7 @@ def _extent(plan: Plan) -> list[str]:
     seeds = {cell.seed for cell in plan.cells}
     pairs = {(cell.method, cell.task) for cell in plan.cells}
     more, fewer = len(plan.packs) - len(pairs), len(names) * len(tasks) - len(pairs)
-    swept = f" but for {fewer} that do not fit" if fewer else ""
+    swept = f" but for {counted(fewer, 'pair')} of method and task (see left out)" if fewer else ""
     swept += f" and {counted(more, 'pack')} more for swept values" if more else ""
     whole = f"{counted(len(plan.cells), 'cell')} in {counted(len(plan.packs), 'pack')}"
     sides = f"{counted(len(names), 'method')} x {counted(len(tasks), 'task')} x {counted(len(seeds), 'seed')}"

@@ -231,7 +231,7 @@ def make(request: Request, folder: Path | None = None) -> Plan:
             words = request.words(name, task.name, point, taken)
             packs.append(_pack(cls, common, resolved, task.value, request.seeds, words))
     if not packs:
-        raise SettingsError(f"no method can be used; the first of them since {next(iter(unfit.values()))}")
+        raise SettingsError(f"no method can be used; for one, {next(iter(unfit.values()))}")
     check_used(request.given("data"), identities(packs))
     return Plan(request.suite, request.preset, tuple(packs), unfit)
 

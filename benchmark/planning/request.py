@@ -166,7 +166,7 @@ def select_methods(text: str) -> dict[str, type[Method]]:
     if text == "all":
         found, reasons = available()
         if not found:
-            raise SettingsError(f"no method can be used; the first of them since {next(iter(reasons.values()))}")
+            raise SettingsError(f"no method can be used; for one, {next(iter(reasons.values()))}")
         return found
     chosen: dict[str, type[Method]] = {}
     wanted = [name for name in map(str.strip, text.split(",")) if name]

@@ -94,7 +94,8 @@ def check(settings: Mapping[str, Any], offline: bool = True) -> None:
     if not offline and settings["online_steps"] and settings["start_training"] <= settings["chunk_length"]:
         raise SettingsError(
             f"training starts at {settings['start_training']}, the task has no offline rows, and a chunk of "
-            f"{settings['chunk_length']} steps comes before the first row; raise start_training"
+            f"{settings['chunk_length']} steps comes before the first row; raise start_training to "
+            f"{settings['chunk_length'] + 1} or more"
         )
     if len(settings["encoder_channels"]) != len(settings["encoder_strides"]):
         raise SettingsError("encoder_channels and encoder_strides have different lengths; give one stride for each")

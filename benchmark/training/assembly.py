@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -31,19 +30,30 @@ def build(
     Raises ContractError with the reason why they don't: a network or a loss term has two owners, a method trains a base
     that is given, or brings another, or asks it where it can't answer.
     """
-    agent = _built(method, rule or TD(), problem, optimiser, parts)
-    return replace(agent, parts=parts, arrays=parts.arrays) if parts else agent  # others' arrays are others
+    return whole(unchecked(method, rule or TD(), problem, optimiser, parts))
 
 
-@cache  # the packs of a method differ in their task, and mostly not in this
-def _built(method: Method, rule: ValueRule, problem: Problem, optimiser: Optimiser, parts: Parts | None) -> Agent:
-    agent = Agent(method, rule, problem, optimiser, parts, parts.arrays if parts else None)
-    check(agent)
-    jax.eval_shape(partial(_abstract, agent), jax.ShapeDtypeStruct((2,), jnp.uint32))
+def unchecked(
+    method: Method, rule: ValueRule, problem: Problem, optimiser: Optimiser, parts: Parts | None = None
+) -> Agent:
+    """An agent that nobody has looked at yet."""
+    return Agent(method, rule, problem, optimiser, parts, parts.arrays if parts else None)
+
+
+def whole(agent: Agent) -> Agent:
+    """The same agent. Raises ContractError as `build` does."""
+    _look(agent.method, agent.rule, agent.problem, agent.optimiser, agent.parts)
     return agent
 
 
-forget = _built.cache_clear
+@cache  # the packs of a method differ in their task, and mostly not in this
+def _look(*asked: Any) -> None:
+    agent = unchecked(*asked)
+    check(agent)
+    jax.eval_shape(partial(_abstract, agent), jax.ShapeDtypeStruct((2,), jnp.uint32))
+
+
+forget = _look.cache_clear
 """So that agents are looked at again."""
 
 
@@ -61,6 +71,8 @@ def check(agent: Agent) -> None:
         raise ContractError(f"{missing[0]!r} {what} and is no network")
     if (kept := list(method.keeps(agent.problem))) and not agent.problem.decisions:
         raise ContractError(f"it keeps {kept[0]!r} of each decision, and here a row of replay is a step")
+    if method.best_of_n > 1 and "critic" not in known:
+        raise ContractError("best_of_n chooses among actions by a critic of actions, and it has none; leave it at 1")
     if agent.parts and agent.given_base and (left := agent.parts.learned_with_base(agent.networks)):
         raise ContractError(f"its {left} is learned together with its base, which is given to this run without one")
 
@@ -96,4 +108,7 @@ def check_acting(agent: Agent, obs: Any, base: bool) -> None:
                 raise
             raise ContractError("before training starts its base is to act (warm_up=base), and it has none") from error
         if (found := {name: each.shape for name, each in kept.items()}) != wanted:
-            raise ContractError(f"it answers with {found} beside its chunk, and says that it keeps {wanted}")
+            raise ContractError(
+                f"{asked.__name__} answers with {found} beside its chunk, and it says that it keeps {wanted}: act has "
+                "to answer with that, and base_act, by which it acts before training starts, too"
+            )

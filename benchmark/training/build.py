@@ -20,7 +20,7 @@ from benchmark.training.replay import Table, offline_table
 from benchmark.training.sampling import with_returns
 from envs import load_suite
 from envs._suite import Base, Dataset, Suite, Task
-from methods._contract import ContractError, Leaf, Method, Problem, Space, ValueRule
+from methods._contract import ContractError, Leaf, Problem, Space
 from methods._frozen import Parts, given_parts
 
 
@@ -67,11 +67,7 @@ class Shared:
         return ((step + 1) // every + 1) * every - 1
 
 
-Asked = tuple[Method, ValueRule, Problem, Optimiser, Parts | None]
-"""What an agent is made of."""
-
-
-def _described(cell: Cell) -> tuple[Settings, Task, Asked]:
+def _described(cell: Cell) -> tuple[Settings, Task, agents.Agent]:
     configuration = cell.configuration
     settings = as_settings(configuration["settings"])
     facts = {key: getattr(settings, key) for key in FACTS}
@@ -81,29 +77,29 @@ def _described(cell: Cell) -> tuple[Settings, Task, Asked]:
     base = load_suite(configuration["suite"]).base(task) if task.base else None
     static = problem(settings, task, backbone_name(configuration["backbone"], cls), base)
     rule, parts = value_rule(configuration, method), given(base, static) if base else None
-    return settings, task, (method, rule, static, optimiser_of(settings), parts)
+    return settings, task, assembly.unchecked(method, rule, static, optimiser_of(settings), parts)
 
 
 def check_agent(cell: Cell) -> None:
     """Raise ContractError where an agent can't be built. Without a base, decisions or a warm-up by the base what can be
     told at once is all that there is to tell: its networks are not asked, which takes a second."""
-    settings, task, asked = _described(cell)
+    settings, task, agent = _described(cell)
     if task.base or task.decisions or settings.warm_up == "base":
         build_agent(cell)
     else:
-        assembly.check(agents.Agent(*asked))
+        assembly.check(agent)
 
 
 def build_agent(cell: Cell) -> tuple[Settings, Task, agents.Agent]:
     """What a cell's configuration describes; needs no data. Raises ContractError where it can't be built."""
-    settings, task, asked = _described(cell)
-    agent = assembly.build(*asked)
+    settings, task, agent = _described(cell)
     if settings.warm_up == "uniform" and (kept := list(agent.method.keeps(agent.problem))):
         raise ContractError(f"it keeps {kept[0]!r} of each decision, and a uniform warm-up has none; set warm_up=base")
     if task.base or task.decisions or settings.warm_up == "base":
         seen = Space(tuple(Leaf(*leaf) for leaf in (*task.observation, *task.seen)))
+        assembly.check(agent)
         assembly.check_acting(agent, seen.zeros(1), settings.warm_up == "base")
-    return settings, task, agent
+    return settings, task, assembly.whole(agent)
 
 
 def optimiser_of(settings: Settings) -> Optimiser:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+import methods
 from benchmark.planning.errors import SettingsError, in_short
 from benchmark.planning.plan import Pack, Plan
+from benchmark.planning.request import OWN
 from benchmark.training.build import check_agent
+from envs._suite import SuiteError
 from methods._contract import ContractError
 
 
@@ -15,7 +19,7 @@ def fitting(plan: Plan, every: bool) -> Plan:
     """The plan without what does not fit, where ``every`` method was asked for. Raises SettingsError with the reason
     otherwise, and where nothing is left."""
     looked: dict[str, str] = {}
-    left: dict[tuple[str, str], list[str]] = {}
+    left: dict[tuple[str, str], dict[str, None]] = {}
     packs = []
     for pack in plan.packs:
         kind = _kind(pack)
@@ -25,26 +29,30 @@ def fitting(plan: Plan, every: bool) -> Plan:
         if reason and not every:
             raise SettingsError(f"{pack.first.method} can't be used on {pack.first.task}: {reason}")
         if reason:
-            left.setdefault((pack.first.method, reason), []).append(pack.first.task)
+            left.setdefault((pack.first.method, reason), {})[pack.first.task] = None
         else:
             packs.append(pack)
-    told = {f"{name} {reason}": _told(name, names, reason) for (name, reason), names in left.items()}
-    unfit = dict(plan.unfit) | told
+    unfit = dict(plan.unfit) | _told(left)
     if not packs:
-        raise SettingsError(f"no method can be used; the first of them since {next(iter(unfit.values()))}")
+        raise SettingsError(f"no method can be used; for one, {next(iter(unfit.values()))}")
     return replace(plan, packs=tuple(packs), unfit=unfit)
 
 
-def _told(method: str, tasks: list[str], reason: str) -> str:
-    return f"{method} on {', '.join(in_short(dict.fromkeys(tasks)))}: {reason}"
+def _told(left: Mapping[tuple[str, str], Iterable[str]]) -> dict[str, str]:
+    """A line for each reason and the tasks where it holds, with all whom it keeps out."""
+    whom: dict[str, list[str]] = {}
+    for (method, reason), tasks in left.items():
+        whom.setdefault(f"on {', '.join(in_short(tasks))}: {reason}", []).append(method)
+    return {why: f"{', '.join(names)} {why}" for why, names in whom.items()}
 
 
 def why_not(pack: Pack) -> str:
     """Why an agent of a pack can't be built; nothing if it can."""
+    value = pack.first.configuration["value"]
     try:
-        check_agent(pack.first)
-    except ContractError as error:
-        return str(error)
+        methods.tried(lambda: check_agent(pack.first), (ContractError, SettingsError, SuiteError))
+    except (ContractError, methods.UnavailableMethod) as error:
+        return str(error) if value == OWN else f"with --value {value}, {error}"
     return ""
 
 

@@ -103,7 +103,7 @@ def identity(task: Task, source: str, size: Mapping[str, Any]) -> Identity:
 
 def provenance(identity: Identity) -> str:
     if "base" in identity:
-        return "no data, frozen bases/v{base_version}, worlds/v{version}".format(**identity)
+        return "none, frozen bases/v{base_version}, worlds/v{version}".format(**identity)
     return "generated:{procedure}/v{version}/seed{seed}/{episodes} trajectories".format(**identity)
 
 

@@ -219,7 +219,7 @@ def test_who_has_no_recorded_rows_trains_on_some_of_its_own() -> None:
         if fits:
             assert resolve(FQL, "fql", pixels, "toy", "frozen", asked).settings["start_training"] == start
         else:
-            with pytest.raises(SettingsError, match="comes before the first row; raise start_training"):
+            with pytest.raises(SettingsError, match="comes before the first row; raise start_training to 3 or more"):
                 resolve(FQL, "fql", pixels, "toy", "frozen", asked)
 
 

@@ -6,15 +6,26 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import methods
+import methods._flow
 from benchmark.planning.errors import SettingsError
 from benchmark.planning.plan import make
 from benchmark.planning.request import ask
+from benchmark.training import assembly
 from benchmark.training.fit import fitting
+from methods.flow import Flow
 
 ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def looked_at_anew() -> None:
+    """What was found of an agent is remembered; a method that a test changes is another."""
+    assembly.forget()
 
 
 @pytest.mark.parametrize(
@@ -33,6 +44,7 @@ ROOT = Path(__file__).parents[3]
             'run.learning_rates=[["actor", 1e-3]]',
             "'actor' has a learning rate of its own and is no",
         ),
+        ("dsrl", "pixels-v0", "dsrl.best_of_n=4", "best_of_n chooses among actions by a critic of actions"),
         ("dsrl", "pixels-v0", "run.warm_up=uniform", "a uniform warm-up has none; set warm_up=base"),
     ],
 )
@@ -68,3 +80,34 @@ def test_a_plan_opens_no_device() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     probe = [sys.executable, "-c", "import jax; jax.devices()"]
     assert subprocess.run(probe, env=environment, capture_output=True, check=False).returncode != 0
+
+
+def test_a_mistake_in_a_method_keeps_nobody_else_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def losses(self: Any, views: Any, batch: Any, draw: Any) -> dict[str, Any]:
+        return {"own_loss": batch.kept["start"].sum()}
+
+    monkeypatch.setattr(Flow, "losses", losses)
+    plan = make(ask("toy", "frozen", methods="flow,rebrac", tasks=("pixels-v0",), seeds="0"))
+    found = fitting(plan, every=True)
+    assert [pack.first.method for pack in found.packs] == ["rebrac"]
+    assert list(found.unfit.values()) == ["flow on pixels-v0: KeyError: 'start'"]
+    monkeypatch.undo()
+    assembly.forget()
+    monkeypatch.setattr(methods._flow, "euler", lambda flow, start, problem: start @ start)
+    (line,) = fitting(plan, every=True).unfit.values()
+    assert line.startswith("flow on pixels-v0: ")
+    assert "(methods/_flow.py, line " in line
+
+
+def test_what_is_kept_is_kept_while_the_base_acts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def act(self: Any, views: Any, obs: Any, draw: Any) -> Any:
+        start = views.held.flow.at(obs).start(draw, "act_noise")
+        return views.problem.to_action(start), {"start": start}
+
+    monkeypatch.setattr(Flow, "keeps", lambda self, problem: {"start": problem.L})
+    monkeypatch.setattr(Flow, "act", act)
+    plan = make(ask("toy", "frozen", methods="flow", tasks=("pixels-v0",), seeds="0"))
+    with pytest.raises(SettingsError, match=r"base_act answers with \{\} beside its chunk, and it says that it keeps"):
+        fitting(plan, every=False)
+    monkeypatch.setattr(Flow, "base_act", act)
+    assert fitting(plan, every=False) == plan

@@ -27,8 +27,8 @@ from methods._contract import Method
 WIDTH = 100
 LEGEND = """\
 update, action: forward passes of each network for one row; a backward pass counts as the one or two forward passes that
-it multiplies as much as; NAME_encoder: what that network makes of frames. times flow: the multiplications of a whole
-update, in updates of the cloned flow. averages: networks with a slow copy."""
+it multiplies as much as; NAME_encoder: what that network makes of frames; a base that is given is not counted. times
+flow: the multiplications of a whole update, in updates of the method flow. averages: networks with a slow copy."""
 BASE = "flow"
 """What costs are told in."""
 

@@ -69,6 +69,11 @@ def check(agent: Agent) -> None:
     if missing := sorted({*agent.averaged, *dict(agent.optimiser.rates)} - set(agent.networks)):
         what = "is to be averaged" if missing[0] in agent.averaged else "has a learning rate of its own"
         raise ContractError(f"{missing[0]!r} {what} and is no network")
+    frames = [min(leaf.shape[:2]) for leaf in agent.problem.observation.leaves if len(leaf.shape) == 3]
+    if frames and agent.optimiser.shift >= min(frames):
+        raise ContractError(
+            f"a frame {min(frames)} pixels wide can't be moved by {agent.optimiser.shift} (random_shift)"
+        )
     if (kept := list(method.keeps(agent.problem))) and not agent.problem.decisions:
         raise ContractError(f"it keeps {kept[0]!r} of each decision, and here a row of replay is a step")
     if method.best_of_n > 1 and "critic" not in known:

@@ -22,7 +22,7 @@ SIDE, LEAN, PADDING, SPREAD, HURRY = 0.6, 0.4, 0.3, 0.15, 0.25
 deviation of all. How much faster the second manner of walking is."""
 WIDTH, SCALE, SHIFT = 3, (0.8, 0.5), (0.1, -0.05)
 MAP_STEPS = 4
-NO_TORCH = "the base of pixels-torch-v0 is PyTorch's: install it with pip install torch, or leave the task out"
+NO_TORCH = "the base of pixels-torch-v0 is PyTorch's: pip install -e '.[torch]', or leave the task out by --tasks"
 
 
 def arrays(chunk_length: int) -> dict[str, np.ndarray]:

@@ -45,6 +45,7 @@ def looked_at_anew() -> None:
             "'actor' has a learning rate of its own and is no",
         ),
         ("dsrl", "pixels-v0", "dsrl.best_of_n=4", "best_of_n chooses among actions by a critic of actions"),
+        ("bon", "pixels-v0", "run.random_shift=8", "a frame 8 pixels wide can't be moved by 8"),
         ("dsrl", "pixels-v0", "run.warm_up=uniform", "a uniform warm-up has none; set warm_up=base"),
     ],
 )

@@ -94,11 +94,11 @@ def test_memory_counts_what_is_on_the_device(task: str, data: str, words: tuple[
 
 def test_disk_counts_frames_in_both_checkpoints() -> None:
     """Of 1200 steps more a seed decides 600 times more in chunks of two, and 200 more episodes of six steps end: so
-    many frames of 8 x 8 bytes, each with a state, a chunk of four floats and four numbers, are in each checkpoint."""
+    many places with two cameras of 8 x 8 bytes, a state of two floats, a chunk of four, and four numbers."""
 
     def disk(steps: int) -> int:
         words = (f"run.online_steps={steps}",)
         return pack_disk(make(ask("toy", "frozen", methods="bon", tasks=("pixels-v0",), settings=words)).packs[0])
 
-    state = load_suite("toy").tasks()["pixels-v0"].observation[1].shape[0]
-    assert disk(4200) - disk(3000) == 4 * 2 * (600 + 200) * (8 * 8 + 4 * state + 4 * (2 * 2 + 4))
+    seeds, checkpoints, place = 4, 2, 2 * 8 * 8 + 4 * (2 + 4 + 4)
+    assert disk(4200) - disk(3000) == seeds * checkpoints * (600 + 200) * place

@@ -18,10 +18,9 @@ from typing import Any
 from benchmark.execution.environment import of_worker
 from benchmark.execution.executors import Listener, Order, Outcome, Queued
 from benchmark.execution.machine import gpus
-from benchmark.planning.plan import Cell, Pack
+from benchmark.planning.plan import Cell, Pack, task_of
 from benchmark.runs.lease import LeaseHeld, host_name
 from benchmark.runs.records import fail_for_the_dead, folder_of, state_of
-from envs import load_suite
 from envs._processors import cores
 
 WAITS = True
@@ -31,10 +30,6 @@ GRACE_SECONDS = 600.0
 
 MEMORY_WORDS = ("RESOURCE_EXHAUSTED", "MemoryError", "bad_alloc", "out of memory")
 """What the last words of a worker that ran out of memory contain, where the system did not simply kill it."""
-
-
-def _base_of(cell: Cell) -> str:
-    return load_suite(cell.configuration["suite"]).tasks()[cell.task].base
 
 
 class Worker:
@@ -117,7 +112,7 @@ class Local:
         """Every pack to its end; Ctrl-C lets the running ones save and leave."""
         self.waiting = list(packs)
         # A device is opened once, for all packs of a worker.
-        self.site = self.site | {"beside_torch": any(_base_of(pack.first) == "torch" for pack in packs)}
+        self.site = self.site | {"beside_torch": any(task_of(pack.first).base == "torch" for pack in packs)}
         try:
             self._hand_out()
             while any(worker.pack for worker in self.workers):

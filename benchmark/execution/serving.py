@@ -21,7 +21,7 @@ from typing import Any, TextIO
 import jax
 
 from benchmark.execution.code import Code, left_as_begun, left_as_sent
-from benchmark.planning.plan import Cell
+from benchmark.planning.plan import Cell, task_of
 from benchmark.runs import checkpoint
 from benchmark.runs.attempts import METHOD_CODE
 from benchmark.runs.fingerprint import Sources
@@ -70,7 +70,8 @@ def run_pack(site: Site, cells: Sequence[Cell], report: Report, stop: Stop) -> R
     """Run what is unfinished of a pack, and leave to others what is theirs. Raises Stopped when asked to pause."""
     result, members, about = Result(), [], site.about
     try:
-        about = about | {"versions": about["versions"] | _versions(cells[0])}
+        suite = load_suite(cells[0].configuration["suite"])
+        about = about | {"versions": about["versions"] | suite.versions(task_of(cells[0]))}
         for cell in cells:
             try:
                 members.append(Member(cell, Records(site.root, cell)))
@@ -104,11 +105,6 @@ def run_pack(site: Site, cells: Sequence[Cell], report: Report, stop: Stop) -> R
     else:
         more = Result(held=[(cell, f"the lease of {cell.key} could not be read") for cell in rest])
     return Result(result.failed + more.failed, result.held + more.held, result.changed + more.changed)
-
-
-def _versions(cell: Cell) -> Mapping[str, str]:
-    suite = load_suite(cell.configuration["suite"])
-    return suite.versions(suite.tasks()[cell.task])
 
 
 def _of_this_code(site: Site, members: list[Member], result: Result) -> list[Member]:

@@ -140,6 +140,11 @@ class Plan:
         return hashlib.sha256("".join(sorted(cell.key for cell in self.cells)).encode()).hexdigest()[:12]
 
 
+def task_of(cell: Cell) -> Task:
+    """The task of a cell, as its suite has it."""
+    return load_suite(cell.configuration["suite"]).tasks()[cell.task]
+
+
 def identities(packs: Iterable[Pack]) -> list[dict[str, Any]]:
     """The distinct datasets of packs, in order of first use."""
     return list({canonical(each): each for each in (pack.first.configuration["data"] for pack in packs)}.values())

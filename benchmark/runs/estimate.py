@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.planning.data_files import Cost, method_file, preset_table
-from benchmark.planning.plan import Cell, Pack
+from benchmark.planning.plan import Cell, Pack, task_of
 from benchmark.planning.run_settings import Settings, before
 from benchmark.runs.attempts import Lines, cost_of, starts_of
 from envs import load_suite
@@ -104,7 +104,7 @@ def _without_start(pack: Pack, before: Measured) -> float:
 
 def _program(pack: Pack) -> str:
     """What packs share that are one compiled program: method, sizes, and how many seeds run side by side."""
-    configuration, task = pack.first.configuration, _task(pack)
+    configuration, task = pack.first.configuration, task_of(pack.first)
     shapes = [task.observation, task.action_size, len(pack.cells)]
     own = configuration["hyperparameters"]
     shapes += sorted((name, value) for name, value in own.items() if not isinstance(value, float))  # those are traced
@@ -172,26 +172,22 @@ def pack_memory(pack: Pack) -> int:
 
 
 def pack_disk(pack: Pack) -> int:
-    """Bytes of a pack's checkpoints at their largest: of each seed two, each with its rows, networks, two moments and
-    averages, and the networks of one that is being made."""
+    """Bytes of a pack's checkpoints at their largest: of each seed two with their rows, and one that is being made;
+    each has networks, two moments and averages."""
     rows, row = _rows(pack)
     return len(pack.cells) * (2 * rows * row + 3 * 4 * _network_bytes(pack))
 
 
 def _rows(pack: Pack) -> tuple[int, int]:
     """Rows that a seed sees online, and the bytes of each."""
-    settings, task = pack.first.configuration["settings"], _task(pack)
+    settings, task = pack.first.configuration["settings"], task_of(pack.first)
     return online_rows(task, settings), row_bytes(task, settings)
-
-
-def _task(pack: Pack) -> Task:
-    return load_suite(pack.first.configuration["suite"]).tasks()[pack.first.task]
 
 
 def _network_bytes(pack: Pack) -> int:
     """Of one seed's networks: a critic's heads, and two of an actor's size."""
     settings: dict[str, Any] = pack.first.configuration["settings"]
-    task = _task(pack)
+    task = task_of(pack.first)
     inputs = _features(task, settings) + task.action_size * settings["chunk_length"]
 
     def parameters(widths: Sequence[int]) -> int:

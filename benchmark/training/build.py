@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 import methods
-from benchmark.planning.plan import Cell, as_settings, build_method, value_rule
+from benchmark.planning.plan import Cell, as_settings, build_method, task_of, value_rule
 from benchmark.planning.settings import FACTS, Settings, backbone_name, problem
 from benchmark.training import agents, assembly
 from benchmark.training.optimiser import Optimiser
@@ -71,7 +71,7 @@ def _described(cell: Cell) -> tuple[Settings, Task, agents.Agent]:
     configuration = cell.configuration
     settings = as_settings(configuration["settings"])
     facts = {key: getattr(settings, key) for key in FACTS}
-    task = Task(**{**vars(load_suite(configuration["suite"]).tasks()[cell.task]), **facts})
+    task = replace(task_of(cell), **facts)
     cls = methods.load(cell.method)
     method = build_method(cls, configuration)
     base = load_suite(configuration["suite"]).base(task) if task.base else None

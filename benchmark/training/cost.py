@@ -82,20 +82,19 @@ def multiplications(program: Any, times: int = 1) -> Iterator[tuple[str, int]]:
 
 def products(equation: Any) -> int:
     """Multiplications of one operation: of a matrix product, or of a convolution."""
-    one, other = ([*equation.invars, None, None])[:2]
-    words, out = equation.params, math.prod(equation.outvars[0].aval.shape) if equation.outvars else 0
+    if equation.primitive.name not in ("dot_general", "conv_general_dilated"):
+        return 0
+    words = equation.params
+    first, second, answer = (each.aval.shape for each in (*equation.invars, *equation.outvars))
     if equation.primitive.name == "dot_general":
         (contracted, _), _ = words["dimension_numbers"]
-        return out * math.prod(one.aval.shape[axis] for axis in contracted)
-    if equation.primitive.name == "conv_general_dilated":
-        image, kernel, answer = words["dimension_numbers"]
-        size = out * other.aval.shape[kernel[1]]  # for each number of the answer the channels of one place, then places
-        for axis in range(len(image) - 2):
-            outputs = equation.outvars[0].aval.shape[answer[2 + axis]]
-            met = places(words, axis, one.aval.shape[image[2 + axis]], other.aval.shape[kernel[2 + axis]], outputs)
-            size = size * met // outputs
-        return size
-    return 0
+        return math.prod(answer) * math.prod(first[axis] for axis in contracted)
+    image, kernel, out = words["dimension_numbers"]
+    size = math.prod(answer) * second[kernel[1]]  # for each number of the answer the channels of one place, then places
+    for axis in range(len(image) - 2):
+        outputs = answer[out[2 + axis]]
+        size = size * places(words, axis, first[image[2 + axis]], second[kernel[2 + axis]], outputs) // outputs
+    return size
 
 
 def places(words: dict[str, Any], axis: int, image: int, kernel: int, outputs: int) -> int:
